@@ -1,0 +1,1 @@
+"""Ingress objects to a running HAProxy."""

@@ -1,0 +1,1 @@
+"""Everything a real Kubernetes replaces: delete this folder and Fairway still runs on any cluster."""

@@ -1,0 +1,1 @@
+"""HTTP in, objects stored, watches out."""

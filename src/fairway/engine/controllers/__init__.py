@@ -1,0 +1,1 @@
+"""The workload controllers: <name>/plan.py decides, <name>/controller.py acts."""

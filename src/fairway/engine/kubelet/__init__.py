@@ -1,0 +1,1 @@
+"""Pods of this node to containers to status."""

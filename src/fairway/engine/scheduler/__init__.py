@@ -1,0 +1,1 @@
+"""Unbound Pods to nodes."""

@@ -1,0 +1,1 @@
+"""Shared ground: the nouns, a client, the loops."""

@@ -1,0 +1,1 @@
+"""The nouns of Kubernetes: only the fields that are read, frozen."""

@@ -1,0 +1,1 @@
+"""The loops: reflector, cache, workqueue, keyed and whole."""

@@ -1,0 +1,1 @@
+"""Which rooms share an OS process; the only place where rooms meet."""
