@@ -1,0 +1,101 @@
+"""Label selectors: the object form of specs and the text form of queries."""
+
+import re
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from fairway.kube.api.meta import LabelSelector, LabelSelectorRequirement
+
+Labels = Mapping[str, str]
+
+_NAME = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?"
+_KEY = rf"(?:[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?/)?{_NAME}"
+_SET = re.compile(rf"^({_KEY})\s+(in|notin)\s*\(([^()]*)\)$")
+_EQUAL = re.compile(rf"^({_KEY})\s*(==|=|!=)\s*({_NAME})?$")
+_EXISTS = re.compile(rf"^(!?)\s*({_KEY})$")
+
+
+class Requirement(msgspec.Struct, frozen=True):
+    """A label key, an operator (In, NotIn, Exists, DoesNotExist) and its values."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+    def matches(self, labels: Labels) -> bool:
+        value = labels.get(self.key)
+        return _OPERATORS[self.operator](value, self.values)
+
+
+_OPERATORS: dict[str, Callable[[str | None, tuple[str, ...]], bool]] = {
+    "In": lambda value, values: value is not None and value in values,
+    "NotIn": lambda value, values: value is None or value not in values,
+    "Exists": lambda value, _: value is not None,
+    "DoesNotExist": lambda value, _: value is None,
+}
+
+
+class Selector(msgspec.Struct, frozen=True):
+    """All requirements must hold; without any it matches everything."""
+
+    requirements: tuple[Requirement, ...] = ()
+
+    def matches(self, labels: Labels) -> bool:
+        return all(requirement.matches(labels) for requirement in self.requirements)
+
+    def __str__(self) -> str:
+        return ",".join(_text(requirement) for requirement in self.requirements)
+
+
+def _text(requirement: Requirement) -> str:
+    match requirement.operator:
+        case "Exists":
+            return requirement.key
+        case "DoesNotExist":
+            return f"!{requirement.key}"
+        case "In" if len(requirement.values) == 1:
+            return f"{requirement.key}={requirement.values[0]}"
+        case operator:
+            return f"{requirement.key} {operator.lower()} ({','.join(requirement.values)})"
+
+
+def from_labels(labels: Labels) -> Selector:
+    """Every label must have exactly this value."""
+    return Selector(tuple(Requirement(key, "In", (value,)) for key, value in sorted(labels.items())))
+
+
+def from_object(selector: LabelSelector) -> Selector:
+    """The selector of a spec; an empty one matches everything."""
+    expressions = tuple(_requirement(expression) for expression in selector.match_expressions)
+    return Selector(from_labels(selector.match_labels).requirements + expressions)
+
+
+def _requirement(expression: LabelSelectorRequirement) -> Requirement:
+    if expression.operator not in _OPERATORS:
+        raise ValueError(f'"{expression.operator}" is not a valid label selector operator')
+    return Requirement(expression.key, expression.operator, expression.values)
+
+
+def parse(text: str) -> Selector:
+    """The text form of a query: `app=web,tier in (a, b),!old`.
+
+    Raises ValueError naming the part that cannot be read.
+    """
+    return Selector(tuple(_parse_part(part.strip()) for part in _split(text) if part.strip()))
+
+
+def _split(text: str) -> list[str]:
+    """Split at commas that are not inside parentheses."""
+    return re.split(r",(?![^()]*\))", text)
+
+
+def _parse_part(part: str) -> Requirement:
+    if match := _SET.match(part):
+        values = tuple(value.strip() for value in match[3].split(","))
+        return Requirement(match[1], "In" if match[2] == "in" else "NotIn", values)
+    if match := _EQUAL.match(part):
+        return Requirement(match[1], "NotIn" if match[2] == "!=" else "In", (match[3] or "",))
+    if match := _EXISTS.match(part):
+        return Requirement(match[2], "DoesNotExist" if match[1] else "Exists")
+    raise ValueError(f'unable to parse requirement: "{part}"')
