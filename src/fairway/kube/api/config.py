@@ -9,7 +9,7 @@ from fairway.kube.api.meta import Condition, LocalObjectReference, ObjectMeta
 from fairway.kube.api.noun import Noun
 
 
-class ConfigMap(Noun):
+class ConfigMap(Noun, frozen=True):
     """`binary_data` is base64, as on the wire."""
 
     metadata: ObjectMeta = ObjectMeta()
@@ -17,7 +17,7 @@ class ConfigMap(Noun):
     binary_data: Mapping[str, str] = {}
 
 
-class Secret(Noun):
+class Secret(Noun, frozen=True):
     """`data` is base64, as on the wire."""
 
     metadata: ObjectMeta = ObjectMeta()
@@ -28,63 +28,63 @@ class Secret(Noun):
         return f"Secret({self.metadata.key}, type={self.type})"  # never the content: reprs end up in logs
 
 
-class NamespaceSpec(Noun):
+class NamespaceSpec(Noun, frozen=True):
     finalizers: tuple[str, ...] = ()
 
 
-class NamespaceStatus(Noun):
+class NamespaceStatus(Noun, frozen=True):
     phase: str = "Active"
 
 
-class Namespace(Noun):
+class Namespace(Noun, frozen=True):
     metadata: ObjectMeta = ObjectMeta()
     spec: NamespaceSpec = NamespaceSpec()
     status: NamespaceStatus = NamespaceStatus()
 
 
-class ServiceAccount(Noun):
+class ServiceAccount(Noun, frozen=True):
     metadata: ObjectMeta = ObjectMeta()
     image_pull_secrets: tuple[LocalObjectReference, ...] = ()
     automount_service_account_token: bool | None = None
 
 
-class Taint(Noun):
+class Taint(Noun, frozen=True):
     key: str
     effect: str
     value: str = ""
 
 
-class NodeSpec(Noun):
+class NodeSpec(Noun, frozen=True):
     pod_cidr: str = msgspec.field(name="podCIDR", default="")
     unschedulable: bool = False
     taints: tuple[Taint, ...] = ()
 
 
-class NodeAddress(Noun):
+class NodeAddress(Noun, frozen=True):
     type: str
     address: str
 
 
-class NodeStatus(Noun):
+class NodeStatus(Noun, frozen=True):
     capacity: Mapping[str, str | int] = {}
     allocatable: Mapping[str, str | int] = {}
     conditions: tuple[Condition, ...] = ()
     addresses: tuple[NodeAddress, ...] = ()
 
 
-class Node(Noun):
+class Node(Noun, frozen=True):
     metadata: ObjectMeta = ObjectMeta()
     spec: NodeSpec = NodeSpec()
     status: NodeStatus = NodeStatus()
 
 
-class LeaseSpec(Noun):
+class LeaseSpec(Noun, frozen=True):
     holder_identity: str | None = None
     lease_duration_seconds: int | None = None
     acquire_time: datetime | None = None
     renew_time: datetime | None = None
 
 
-class Lease(Noun):
+class Lease(Noun, frozen=True):
     metadata: ObjectMeta = ObjectMeta()
     spec: LeaseSpec = LeaseSpec()

@@ -17,7 +17,7 @@ class ObjectKey(NamedTuple):
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
-class OwnerReference(Noun):
+class OwnerReference(Noun, frozen=True):
     """Who an object belongs to."""
 
     api_version: str
@@ -28,7 +28,7 @@ class OwnerReference(Noun):
     block_owner_deletion: bool = False
 
 
-class ObjectMeta(Noun):
+class ObjectMeta(Noun, frozen=True):
     """The metadata that rooms read."""
 
     name: str = ""
@@ -54,7 +54,7 @@ class ObjectMeta(Noun):
         return next((owner for owner in self.owner_references if owner.controller), None)
 
 
-class Condition(Noun):
+class Condition(Noun, frozen=True):
     """One entry of `status.conditions`."""
 
     type: str
@@ -67,7 +67,7 @@ class Condition(Noun):
     last_probe_time: datetime | None = None
 
 
-class LabelSelectorRequirement(Noun):
+class LabelSelectorRequirement(Noun, frozen=True):
     """One expression of a label selector: In, NotIn, Exists or DoesNotExist."""
 
     key: str
@@ -75,20 +75,20 @@ class LabelSelectorRequirement(Noun):
     values: tuple[str, ...] = ()
 
 
-class LabelSelector(Noun):
+class LabelSelector(Noun, frozen=True):
     """A label query over objects; empty matches all."""
 
     match_labels: Mapping[str, str] = {}
     match_expressions: tuple[LabelSelectorRequirement, ...] = ()
 
 
-class LocalObjectReference(Noun):
+class LocalObjectReference(Noun, frozen=True):
     """The name of an object in the same namespace."""
 
     name: str = ""
 
 
-class ObjectReference(Noun):
+class ObjectReference(Noun, frozen=True):
     """An object named from anywhere, as events do."""
 
     api_version: str = ""

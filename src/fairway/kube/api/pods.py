@@ -10,7 +10,7 @@ from fairway.kube.api.meta import Condition, LocalObjectReference, ObjectMeta
 from fairway.kube.api.noun import Noun
 
 
-class ContainerPort(Noun):
+class ContainerPort(Noun, frozen=True):
     container_port: int
     name: str = ""
     protocol: str = "TCP"
@@ -18,18 +18,18 @@ class ContainerPort(Noun):
     host_ip: str = msgspec.field(name="hostIP", default="")
 
 
-class ObjectFieldSelector(Noun):
+class ObjectFieldSelector(Noun, frozen=True):
     field_path: str
     api_version: str = "v1"
 
 
-class ResourceFieldSelector(Noun):
+class ResourceFieldSelector(Noun, frozen=True):
     resource: str
     container_name: str = ""
     divisor: str | int = "0"
 
 
-class KeySelector(Noun):
+class KeySelector(Noun, frozen=True):
     """A key of a ConfigMap or Secret."""
 
     key: str
@@ -37,31 +37,31 @@ class KeySelector(Noun):
     optional: bool = False
 
 
-class EnvVarSource(Noun):
+class EnvVarSource(Noun, frozen=True):
     field_ref: ObjectFieldSelector | None = None
     resource_field_ref: ResourceFieldSelector | None = None
     config_map_key_ref: KeySelector | None = None
     secret_key_ref: KeySelector | None = None
 
 
-class EnvVar(Noun):
+class EnvVar(Noun, frozen=True):
     name: str
     value: str = ""
     value_from: EnvVarSource | None = None
 
 
-class EnvFromReference(Noun):
+class EnvFromReference(Noun, frozen=True):
     name: str = ""
     optional: bool = False
 
 
-class EnvFromSource(Noun):
+class EnvFromSource(Noun, frozen=True):
     prefix: str = ""
     config_map_ref: EnvFromReference | None = None
     secret_ref: EnvFromReference | None = None
 
 
-class VolumeMount(Noun):
+class VolumeMount(Noun, frozen=True):
     name: str
     mount_path: str
     read_only: bool = False
@@ -69,12 +69,12 @@ class VolumeMount(Noun):
     sub_path_expr: str = ""
 
 
-class HttpHeader(Noun):
+class HttpHeader(Noun, frozen=True):
     name: str
     value: str = ""
 
 
-class HttpGetAction(Noun):
+class HttpGetAction(Noun, frozen=True):
     port: int | str
     path: str = "/"
     host: str = ""
@@ -82,25 +82,25 @@ class HttpGetAction(Noun):
     http_headers: tuple[HttpHeader, ...] = ()
 
 
-class TcpSocketAction(Noun):
+class TcpSocketAction(Noun, frozen=True):
     port: int | str
     host: str = ""
 
 
-class ExecAction(Noun):
+class ExecAction(Noun, frozen=True):
     command: tuple[str, ...] = ()
 
 
-class GrpcAction(Noun):
+class GrpcAction(Noun, frozen=True):
     port: int
     service: str = ""
 
 
-class SleepAction(Noun):
+class SleepAction(Noun, frozen=True):
     seconds: int
 
 
-class Probe(Noun):
+class Probe(Noun, frozen=True):
     """A check of a container; defaults are Kubernetes'."""
 
     http_get: HttpGetAction | None = None
@@ -115,34 +115,34 @@ class Probe(Noun):
     termination_grace_period_seconds: int | None = None
 
 
-class LifecycleHandler(Noun):
+class LifecycleHandler(Noun, frozen=True):
     http_get: HttpGetAction | None = None
     tcp_socket: TcpSocketAction | None = None
     exec: ExecAction | None = None
     sleep: SleepAction | None = None
 
 
-class Lifecycle(Noun):
+class Lifecycle(Noun, frozen=True):
     post_start: LifecycleHandler | None = None
     pre_stop: LifecycleHandler | None = None
 
 
-class ResourceRequirements(Noun):
+class ResourceRequirements(Noun, frozen=True):
     limits: Mapping[str, str | int | float] = {}
     requests: Mapping[str, str | int | float] = {}
 
 
-class Capabilities(Noun):
+class Capabilities(Noun, frozen=True):
     add: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
 
 
-class SeccompProfile(Noun):
+class SeccompProfile(Noun, frozen=True):
     type: str
     localhost_profile: str = ""
 
 
-class SecurityContext(Noun):
+class SecurityContext(Noun, frozen=True):
     """Container-level security settings; None means: take the pod's."""
 
     privileged: bool = False
@@ -155,7 +155,7 @@ class SecurityContext(Noun):
     seccomp_profile: SeccompProfile | None = None
 
 
-class PodSecurityContext(Noun):
+class PodSecurityContext(Noun, frozen=True):
     run_as_user: int | None = None
     run_as_group: int | None = None
     run_as_non_root: bool | None = None
@@ -164,7 +164,7 @@ class PodSecurityContext(Noun):
     seccomp_profile: SeccompProfile | None = None
 
 
-class Container(Noun):
+class Container(Noun, frozen=True):
     name: str
     image: str = ""
     image_pull_policy: str = ""
@@ -189,49 +189,49 @@ class Container(Noun):
     tty: bool = False
 
 
-class KeyToPath(Noun):
+class KeyToPath(Noun, frozen=True):
     key: str
     path: str
     mode: int | None = None
 
 
-class EmptyDirVolume(Noun):
+class EmptyDirVolume(Noun, frozen=True):
     medium: str = ""
     size_limit: str | int | None = None
 
 
-class ConfigMapVolume(Noun):
+class ConfigMapVolume(Noun, frozen=True):
     name: str = ""
     items: tuple[KeyToPath, ...] = ()
     default_mode: int = 0o644
     optional: bool = False
 
 
-class SecretVolume(Noun):
+class SecretVolume(Noun, frozen=True):
     secret_name: str = ""
     items: tuple[KeyToPath, ...] = ()
     default_mode: int = 0o644
     optional: bool = False
 
 
-class HostPathVolume(Noun):
+class HostPathVolume(Noun, frozen=True):
     path: str
     type: str = ""
 
 
-class DownwardFile(Noun):
+class DownwardFile(Noun, frozen=True):
     path: str
     field_ref: ObjectFieldSelector | None = None
     resource_field_ref: ResourceFieldSelector | None = None
     mode: int | None = None
 
 
-class DownwardVolume(Noun):
+class DownwardVolume(Noun, frozen=True):
     items: tuple[DownwardFile, ...] = ()
     default_mode: int = 0o644
 
 
-class Volume(Noun):
+class Volume(Noun, frozen=True):
     """A volume; exactly one source is set. Sources that no room reads yet stay raw."""
 
     name: str
@@ -244,7 +244,7 @@ class Volume(Noun):
     persistent_volume_claim: Mapping[str, Any] | None = None
 
 
-class Toleration(Noun):
+class Toleration(Noun, frozen=True):
     key: str = ""
     operator: str = "Equal"
     value: str = ""
@@ -252,27 +252,27 @@ class Toleration(Noun):
     toleration_seconds: int | None = None
 
 
-class HostAlias(Noun):
+class HostAlias(Noun, frozen=True):
     ip: str
     hostnames: tuple[str, ...] = ()
 
 
-class DnsOption(Noun):
+class DnsOption(Noun, frozen=True):
     name: str
     value: str | None = None
 
 
-class PodDnsConfig(Noun):
+class PodDnsConfig(Noun, frozen=True):
     nameservers: tuple[str, ...] = ()
     searches: tuple[str, ...] = ()
     options: tuple[DnsOption, ...] = ()
 
 
-class ReadinessGate(Noun):
+class ReadinessGate(Noun, frozen=True):
     condition_type: str
 
 
-class PodSpec(Noun):
+class PodSpec(Noun, frozen=True):
     containers: tuple[Container, ...] = ()
     init_containers: tuple[Container, ...] = ()
     volumes: tuple[Volume, ...] = ()
@@ -301,16 +301,16 @@ class PodSpec(Noun):
     share_process_namespace: bool = False
 
 
-class ContainerStateWaiting(Noun):
+class ContainerStateWaiting(Noun, frozen=True):
     reason: str = ""
     message: str = ""
 
 
-class ContainerStateRunning(Noun):
+class ContainerStateRunning(Noun, frozen=True):
     started_at: datetime | None = None
 
 
-class ContainerStateTerminated(Noun):
+class ContainerStateTerminated(Noun, frozen=True):
     exit_code: int = 0
     signal: int | None = None
     reason: str = ""
@@ -320,7 +320,7 @@ class ContainerStateTerminated(Noun):
     container_id: str = msgspec.field(name="containerID", default="")
 
 
-class ContainerState(Noun):
+class ContainerState(Noun, frozen=True):
     """Exactly one of the three is set."""
 
     waiting: ContainerStateWaiting | None = None
@@ -328,7 +328,7 @@ class ContainerState(Noun):
     terminated: ContainerStateTerminated | None = None
 
 
-class ContainerStatus(Noun):
+class ContainerStatus(Noun, frozen=True):
     name: str
     state: ContainerState = ContainerState()
     last_state: ContainerState = ContainerState()
@@ -340,7 +340,7 @@ class ContainerStatus(Noun):
     container_id: str = msgspec.field(name="containerID", default="")
 
 
-class PodStatus(Noun):
+class PodStatus(Noun, frozen=True):
     phase: str = ""
     conditions: tuple[Condition, ...] = ()
     reason: str = ""
@@ -358,7 +358,7 @@ class PodStatus(Noun):
         return next((condition for condition in self.conditions if condition.type == type), None)
 
 
-class Pod(Noun):
+class Pod(Noun, frozen=True):
     metadata: ObjectMeta = ObjectMeta()
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
@@ -373,6 +373,6 @@ class Pod(Noun):
         return self.status.phase in ("Succeeded", "Failed")
 
 
-class PodTemplateSpec(Noun):
+class PodTemplateSpec(Noun, frozen=True):
     metadata: ObjectMeta = ObjectMeta()
     spec: PodSpec = PodSpec()

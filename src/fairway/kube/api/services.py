@@ -8,7 +8,7 @@ from fairway.kube.api.meta import ObjectMeta, ObjectReference
 from fairway.kube.api.noun import Noun
 
 
-class ServicePort(Noun):
+class ServicePort(Noun, frozen=True):
     port: int
     name: str = ""
     protocol: str = "TCP"
@@ -17,15 +17,15 @@ class ServicePort(Noun):
     app_protocol: str | None = None
 
 
-class ClientIpConfig(Noun):
+class ClientIpConfig(Noun, frozen=True):
     timeout_seconds: int = 10800
 
 
-class SessionAffinityConfig(Noun):
+class SessionAffinityConfig(Noun, frozen=True):
     client_ip: ClientIpConfig | None = msgspec.field(name="clientIP", default=None)
 
 
-class ServiceSpec(Noun):
+class ServiceSpec(Noun, frozen=True):
     type: str = "ClusterIP"
     cluster_ip: str = msgspec.field(name="clusterIP", default="")
     cluster_ips: tuple[str, ...] = msgspec.field(name="clusterIPs", default=())
@@ -41,26 +41,26 @@ class ServiceSpec(Noun):
     load_balancer_class: str | None = None
 
 
-class LoadBalancerIngress(Noun):
+class LoadBalancerIngress(Noun, frozen=True):
     ip: str = ""
     hostname: str = ""
 
 
-class LoadBalancerStatus(Noun):
+class LoadBalancerStatus(Noun, frozen=True):
     ingress: tuple[LoadBalancerIngress, ...] = ()
 
 
-class ServiceStatus(Noun):
+class ServiceStatus(Noun, frozen=True):
     load_balancer: LoadBalancerStatus = LoadBalancerStatus()
 
 
-class Service(Noun):
+class Service(Noun, frozen=True):
     metadata: ObjectMeta = ObjectMeta()
     spec: ServiceSpec = ServiceSpec()
     status: ServiceStatus = ServiceStatus()
 
 
-class EndpointConditions(Noun):
+class EndpointConditions(Noun, frozen=True):
     """None counts as the API says: ready and serving unknown are true, terminating unknown is false."""
 
     ready: bool | None = None
@@ -68,7 +68,7 @@ class EndpointConditions(Noun):
     terminating: bool | None = None
 
 
-class Endpoint(Noun):
+class Endpoint(Noun, frozen=True):
     addresses: tuple[str, ...] = ()
     conditions: EndpointConditions = EndpointConditions()
     hostname: str = ""
@@ -90,7 +90,7 @@ class Endpoint(Noun):
         return bool(self.conditions.terminating)
 
 
-class EndpointPort(Noun):
+class EndpointPort(Noun, frozen=True):
     """A port of every endpoint in the slice; no number means all ports."""
 
     name: str = ""
@@ -99,7 +99,7 @@ class EndpointPort(Noun):
     app_protocol: str | None = None
 
 
-class EndpointSlice(Noun):
+class EndpointSlice(Noun, frozen=True):
     metadata: ObjectMeta = ObjectMeta()
     address_type: str = "IPv4"
     endpoints: tuple[Endpoint, ...] = ()

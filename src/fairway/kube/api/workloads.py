@@ -1,26 +1,27 @@
 """Deployment and ReplicaSet."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fairway.kube.api.meta import Condition, LabelSelector, ObjectMeta
 from fairway.kube.api.noun import Noun
 
 
-class RollingUpdate(Noun):
+class RollingUpdate(Noun, frozen=True):
     max_unavailable: int | str = "25%"
     max_surge: int | str = "25%"
 
 
-class DeploymentStrategy(Noun):
+class DeploymentStrategy(Noun, frozen=True):
     type: str = "RollingUpdate"
     rolling_update: RollingUpdate | None = None
 
 
-class DeploymentSpec(Noun):
+class DeploymentSpec(Noun, frozen=True):
     """`template` stays raw: it is copied whole into ReplicaSets and compared byte for byte."""
 
     selector: LabelSelector = LabelSelector()
-    template: dict[str, Any] = {}
+    template: Mapping[str, Any] = {}
     replicas: int = 1
     strategy: DeploymentStrategy = DeploymentStrategy()
     min_ready_seconds: int = 0
@@ -29,7 +30,7 @@ class DeploymentSpec(Noun):
     paused: bool = False
 
 
-class DeploymentStatus(Noun):
+class DeploymentStatus(Noun, frozen=True):
     observed_generation: int = 0
     replicas: int = 0
     updated_replicas: int = 0
@@ -40,20 +41,20 @@ class DeploymentStatus(Noun):
     conditions: tuple[Condition, ...] = ()
 
 
-class Deployment(Noun):
+class Deployment(Noun, frozen=True):
     metadata: ObjectMeta = ObjectMeta()
     spec: DeploymentSpec = DeploymentSpec()
     status: DeploymentStatus = DeploymentStatus()
 
 
-class ReplicaSetSpec(Noun):
+class ReplicaSetSpec(Noun, frozen=True):
     selector: LabelSelector = LabelSelector()
-    template: dict[str, Any] = {}
+    template: Mapping[str, Any] = {}
     replicas: int = 1
     min_ready_seconds: int = 0
 
 
-class ReplicaSetStatus(Noun):
+class ReplicaSetStatus(Noun, frozen=True):
     observed_generation: int = 0
     replicas: int = 0
     fully_labeled_replicas: int = 0
@@ -62,7 +63,7 @@ class ReplicaSetStatus(Noun):
     conditions: tuple[Condition, ...] = ()
 
 
-class ReplicaSet(Noun):
+class ReplicaSet(Noun, frozen=True):
     metadata: ObjectMeta = ObjectMeta()
     spec: ReplicaSetSpec = ReplicaSetSpec()
     status: ReplicaSetStatus = ReplicaSetStatus()
