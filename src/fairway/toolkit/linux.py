@@ -6,10 +6,9 @@ import would search that root. Man page names and argument order are kept; see s
 
 import ctypes
 import os
-import platform
 import struct
 
-# namespaces: unshare(2), setns(2)
+# For unshare and setns: the namespaces.
 CLONE_NEWTIME = 0x00000080
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
@@ -19,7 +18,7 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
-# mount(2), umount2(2)
+# For mount and umount.
 MS_RDONLY = 1
 MS_NOSUID = 2
 MS_NODEV = 4
@@ -32,7 +31,7 @@ MS_SLAVE = 1 << 19
 MNT_DETACH = 2
 UMOUNT_NOFOLLOW = 8
 
-# open_tree(2), fsmount(2), move_mount(2), mount_setattr(2)
+# For the calls that handle mounts as file descriptors.
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
@@ -43,14 +42,14 @@ MOUNT_ATTR_NOSUID = 2
 MOUNT_ATTR_NODEV = 4
 MOUNT_ATTR_NOEXEC = 8
 
-# openat2(2)
+# For openat2: how a path may be resolved.
 RESOLVE_NO_XDEV = 0x01
 RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 
-# prctl(2)
+# For prctl.
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_KEEPCAPS = 8
@@ -67,7 +66,7 @@ CLOSE_RANGE_CLOEXEC = 4
 NSFS_MAGIC = 0x6E736673
 LAST_FD = 0xFFFFFFFF
 
-MACHINE = platform.machine()
+MACHINE = os.uname().machine
 # Calls above 423 have one number on every architecture; the older ones are looked up here.
 _PIVOT_ROOT, _CAPSET, _KEYCTL = {"x86_64": (155, 126, 250), "aarch64": (41, 91, 219)}.get(MACHINE, (-1, -1, -1))
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
