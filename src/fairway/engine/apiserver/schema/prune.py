@@ -1,0 +1,46 @@
+"""Drop what a typed server would not keep of a body: unknown fields and nulls."""
+
+from typing import Any
+
+from fairway.engine.apiserver.schema.types import Shape, Type, item_of
+
+
+def prune(type: Type, value: Any) -> Any:
+    """`value` without fields that the type does not know and without nulls; unchanged parts are shared, not copied."""
+    if type.plain or value.__class__ not in type.accepts:
+        return value
+    if type.shape is Shape.OBJECT:
+        return _members(type, value)
+    if type.shape is Shape.MAP:
+        return _values(item_of(type), value)
+    if type.shape is Shape.LIST:
+        return _elements(item_of(type), value)
+    return value
+
+
+def _members(type: Type, value: dict[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    same = True
+    for key, item in value.items():
+        field = type.fields.get(key)
+        if item is None or field is None and not type.open:
+            same = False
+            continue
+        pruned = item if field is None or field.plain else prune(field, item)
+        same = same and pruned is item
+        kept[key] = pruned
+    return value if same else kept
+
+
+def _values(items: Type, value: dict[str, Any]) -> dict[str, Any]:
+    if items.plain:
+        return value
+    kept = {key: prune(items, item) for key, item in value.items()}
+    return value if all(kept[key] is item for key, item in value.items()) else kept
+
+
+def _elements(items: Type, value: list[Any]) -> list[Any]:
+    if items.plain:
+        return value
+    kept = [prune(items, item) for item in value]
+    return value if all(new is old for new, old in zip(kept, value, strict=True)) else kept
