@@ -1,0 +1,58 @@
+"""Colours, marks and tables: plain text where nobody looks."""
+
+import os
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import TextIO
+
+_CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
+
+
+def colourful(stream: TextIO) -> bool:
+    """Whether colours help here: on a terminal, unless NO_COLOR is set (no-color.org)."""
+    return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, *styles: str, stream: TextIO = sys.stdout) -> str:
+    """The text in colour where that helps."""
+    if not styles or not colourful(stream):
+        return text
+    return f"\x1b[{';'.join(_CODES[style] for style in styles)}m{text}\x1b[0m"
+
+
+def width(text: str) -> int:
+    """Columns that a text takes: Chinese characters take two."""
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns as kubectl prints them: padded with three blanks, no lines."""
+    lines = [list(headers), *(list(row) for row in rows)]
+    widths = [max(width(line[column]) for line in lines) for column in range(len(headers))]
+    return "\n".join(_line(line, widths) for line in lines)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = [cell + " " * (columns - width(cell)) for cell, columns in zip(cells, widths, strict=True)]
+    return "   ".join(padded).rstrip()
+
+
+def ok(text: str) -> None:
+    """A step that is done."""
+    print(f"{paint('✔', 'green')} {text}", flush=True)
+
+
+def step(text: str) -> None:
+    """A step that begins."""
+    print(f"{paint('•', 'cyan')} {text}", flush=True)
+
+
+def warn(text: str) -> None:
+    """Something that a person should know."""
+    print(f"{paint('!', 'yellow')} {text}", flush=True)
+
+
+def fail(text: str) -> None:
+    """An error, on standard error."""
+    print(f"{paint('✘', 'red', stream=sys.stderr)} {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,157 @@
+"""Sockets of the host for a cluster that has none: made outside, handed in by SCM_RIGHTS.
+
+One request is one message `{"id", "verb", "host", "port"}` on a SOCK_SEQPACKET pair; the answer carries the same id
+and either a socket or an error. `connect` gives a connected TCP socket, `datagram` a connected UDP one, `listen` a
+listener.
+"""
+
+import asyncio
+import os
+import socket
+import ssl
+import threading
+
+import msgspec
+
+from fairway.toolkit import fds
+
+_MESSAGE_BYTES_MAX = 4096
+_CONNECT_SECONDS = 20.0
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What the inside asks for."""
+
+    id: int
+    verb: str
+    host: str
+    port: int
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What the outside says; without an error a socket comes with it."""
+
+    id: int
+    errno: int = 0
+    error: str = ""
+
+
+def listener(host: str, port: int) -> socket.socket:
+    """A listening TCP socket.  Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(4096)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+class BrokerServer:
+    """The outer end; runs in the launcher, one short-lived thread per request, since name look-ups block."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self.channel = channel
+
+    def serve_one(self) -> bool:
+        """Take one request; False when the inside is gone."""
+        payload, extra = fds.receive(self.channel, _MESSAGE_BYTES_MAX)
+        for fd in extra:
+            os.close(fd)
+        if not payload:
+            return False
+        threading.Thread(target=self._answer, args=(payload,), daemon=True).start()
+        return True
+
+    def _answer(self, payload: bytes) -> None:
+        request = msgspec.json.decode(payload, type=Request)
+        try:
+            sock = self._make(request)
+        except OSError as error:
+            answer = Answer(request.id, error.errno or 1, error.strerror or str(error))
+            fds.send(self.channel, msgspec.json.encode(answer))
+            return
+        with sock:
+            fds.send(self.channel, msgspec.json.encode(Answer(request.id)), (sock.fileno(),))
+
+    @staticmethod
+    def _make(request: Request) -> socket.socket:
+        match request.verb:
+            case "connect":
+                return socket.create_connection((request.host, request.port), timeout=_CONNECT_SECONDS)
+            case "listen":
+                return listener(request.host, request.port)
+            case "datagram":
+                family = socket.AF_INET6 if ":" in request.host else socket.AF_INET
+                sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+                sock.connect((request.host, request.port))
+                return sock
+            case verb:
+                raise OSError(22, f"unknown verb {verb}")
+
+
+class Broker:
+    """The inner end; runs in the engine's event loop."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        channel.setblocking(False)
+        self._channel = channel
+        # Answers to a process that held this descriptor before carry ids from before: start somewhere else.
+        self._next_id = int.from_bytes(os.urandom(4), "big") << 16
+        self._waiting: dict[int, asyncio.Future[socket.socket]] = {}
+        asyncio.get_running_loop().add_reader(channel.fileno(), self._readable)
+
+    async def connect(self, host: str, port: int) -> socket.socket:
+        """A TCP connection from the host's network.  Raises OSError."""
+        return await self._ask("connect", host, port)
+
+    async def listen(self, host: str, port: int) -> socket.socket:
+        """A TCP listener in the host's network.  Raises OSError."""
+        return await self._ask("listen", host, port)
+
+    async def datagram(self, host: str, port: int) -> socket.socket:
+        """A UDP socket of the host's network, connected to one peer.  Raises OSError."""
+        return await self._ask("datagram", host, port)
+
+    async def dial(
+        self, host: str, port: int, ssl_context: ssl.SSLContext | None = None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Streams over a connection from the host's network, with TLS when a context is given.  Raises OSError."""
+        sock = await self.connect(host, port)
+        name = host if ssl_context else None
+        return await asyncio.open_connection(sock=sock, ssl=ssl_context, server_hostname=name)
+
+    async def _ask(self, verb: str, host: str, port: int) -> socket.socket:
+        self._next_id += 1
+        number = self._next_id
+        future: asyncio.Future[socket.socket] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
+        try:
+            fds.send(self._channel, msgspec.json.encode(Request(number, verb, host, port)))
+            async with asyncio.timeout(_CONNECT_SECONDS + 5):
+                return await future
+        finally:
+            self._waiting.pop(number, None)
+
+    def _readable(self) -> None:
+        try:
+            payload, handles = fds.receive(self._channel, _MESSAGE_BYTES_MAX)
+        except BlockingIOError:
+            return
+        if not payload:
+            asyncio.get_running_loop().remove_reader(self._channel.fileno())
+            return
+        answer = msgspec.json.decode(payload, type=Answer)
+        future = self._waiting.get(answer.id)
+        if future is None or future.done():
+            for handle in handles:
+                os.close(handle)
+        elif answer.error:
+            future.set_exception(OSError(answer.errno, answer.error))
+        else:
+            sock = socket.socket(fileno=handles[0])
+            sock.setblocking(False)
+            future.set_result(sock)

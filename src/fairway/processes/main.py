@@ -1,0 +1,117 @@
+"""argv to a process or to the client: the one place that sees both."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import fairway
+from fairway.cli import terminal
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader is gone; Python must not complain at exit
+        return 141
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fairway", description="A manifest in, a live domain out: Kubernetes on one machine, from one command."
+    )
+    parser.add_argument("--version", action="version", version=f"fairway {fairway.__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    up = _command(commands, "up", "start the cluster and serve", _up)
+    _listening(up, http="0.0.0.0:80", https="0.0.0.0:443", api="127.0.0.1:6443")
+    up.add_argument("--detach", action="store_true", help="go to the background when it is ready")
+    _command(commands, "down", "stop the cluster; its state stays", _down)
+    _command(commands, "status", "what runs and where it listens", _status)
+    _command(commands, "doctor", "what this machine has or lacks, and the command that mends it", _doctor)
+    demo = _command(commands, "demo", "start a cluster, apply the examples, show the live URLs", _demo)
+    _listening(demo, http="127.0.0.1:8080", https="127.0.0.1:8443", api="127.0.0.1:6443")
+    demo.add_argument("--examples", type=Path, default=Path("examples"), metavar="DIR", help="manifests to apply")
+    demo.add_argument("--once", action="store_true", help="check every URL, stop, and exit 0 only if all answered")
+    _images(commands)
+    return parser
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str, run: object
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+    parser.add_argument(
+        "--state-dir", type=Path, default=default_state_dir(), metavar="DIR", help="where the cluster keeps its state"
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _listening(parser: argparse.ArgumentParser, **defaults: str) -> None:
+    for name, default in defaults.items():
+        parser.add_argument(f"--{name}", default=default, metavar="ADDR:PORT", help=f"default {default}")
+
+
+def _images(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    from fairway.cli import images  # its modules are not needed to start a cluster
+
+    images.add_parser(commands)
+
+
+def default_state_dir() -> Path:
+    """$FAIRWAY_STATE_DIR, else the place for state of root or of the user (XDG base directories)."""
+    if chosen := os.environ.get("FAIRWAY_STATE_DIR"):
+        return Path(chosen)
+    if os.geteuid() == 0:
+        return Path("/var/lib/fairway")
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "fairway"
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    from fairway.processes import up
+
+    return up.run(arguments)
+
+
+def _down(arguments: argparse.Namespace) -> int:
+    from fairway.processes import down
+
+    return down.run(arguments.state_dir)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from fairway.processes import status_command
+
+    return status_command.run(arguments.state_dir)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from fairway.processes import demo
+
+    return demo.run(arguments)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from fairway.processes import doctor
+
+    findings = doctor.examine(arguments.state_dir)
+    for finding in findings:
+        if finding.ok:
+            terminal.ok(f"{finding.name}: {finding.found}")
+            continue
+        (terminal.fail if finding.required else terminal.warn)(f"{finding.name}: {finding.found}")
+        print(f"    → {finding.mend}")
+    lacking = doctor.missing(findings)
+    sys.stdout.flush()
+    return 1 if lacking else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

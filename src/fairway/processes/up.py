@@ -1,0 +1,146 @@
+"""`fairway up`: start an instance in the foreground, or leave it in the background."""
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from fairway.cli import terminal
+from fairway.processes import doctor, instance, launcher
+from fairway.processes.instance import Settings
+
+_LABELS = {"api": "API answers", "node": "node is ready", "edge": "edge serves"}
+_LOG_LINES = 15
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Start; returns the exit code."""
+    try:
+        settings = settings_from(arguments)
+    except ValueError as error:
+        terminal.fail(f"fairway up: {error}")
+        return 2
+    if problems := doctor.missing(doctor.examine(settings.path)):
+        for finding in problems:
+            terminal.fail(f"{finding.name}: {finding.found}\n    → {finding.mend}")
+        return 1
+    return _detached(settings) if arguments.detach else _foreground(settings)
+
+
+def settings_from(arguments: argparse.Namespace) -> Settings:
+    """The settings that the flags ask for.  Raises ValueError naming the flag."""
+    addresses = {}
+    for flag, host in (("http", "0.0.0.0"), ("https", "0.0.0.0"), ("api", "127.0.0.1")):
+        try:
+            addresses[flag] = instance.parse_address(getattr(arguments, flag), host)
+        except ValueError as error:
+            raise ValueError(f"--{flag}: {error}") from None
+    return Settings(str(arguments.state_dir.absolute()), **addresses)
+
+
+def _foreground(settings: Settings) -> int:
+    progress = _Progress(settings)
+    code = _launch(settings, progress.notice)
+    if not progress.ready and code:
+        _show_log(settings)
+    elif not code:
+        terminal.ok("stopped; the state is kept in " + settings.state_dir)
+    return code
+
+
+def _launch(settings: Settings, on_notice: Callable[[str], None]) -> int:
+    try:
+        return launcher.launch(settings, on_notice)
+    except instance.Busy as error:
+        terminal.fail(f"{error}\n    → fairway down --state-dir {settings.state_dir}, or choose another --state-dir")
+    except launcher.CannotStart as error:
+        terminal.fail(str(error))
+    return 1
+
+
+class _Progress:
+    """Prints what became ready, and when."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.ready = False
+        self._settings = settings
+        self._began = time.monotonic()
+
+    def notice(self, word: str) -> None:
+        if self.ready:
+            return
+        seconds = time.monotonic() - self._began
+        if word == "ready":
+            self.ready = True
+            print(summary(self._settings), flush=True)
+        elif word in _LABELS:
+            terminal.ok(f"{_LABELS[word]} {terminal.paint(f'({seconds:.2f} s)', 'dim')}")
+
+
+def summary(settings: Settings) -> str:
+    """Where everything listens, and what to do next."""
+    rows = [
+        ("HTTP", settings.http.url("http")),
+        ("HTTPS", settings.https.url("https")),
+        ("API", settings.api.url("https")),
+        ("kubeconfig", str(settings.kubeconfig)),
+        ("log", str(settings.log_file)),
+    ]
+    lines = [f"  {terminal.paint(name.ljust(11), 'dim')}{value}" for name, value in rows]
+    following = terminal.paint(f"export KUBECONFIG={settings.kubeconfig}", "bold")
+    return "\n".join(["", *lines, "", f"  {following}   # then: kubectl apply -f …", ""])
+
+
+def _show_log(settings: Settings) -> None:
+    try:
+        lines = settings.log_file.read_text(errors="replace").splitlines()[-_LOG_LINES:]
+    except OSError:
+        return
+    terminal.fail(f"it did not start; the last lines of {settings.log_file}:")
+    print("\n".join("    " + line for line in lines), file=sys.stderr)
+
+
+def _detached(settings: Settings) -> int:
+    """Run the launcher in a child of its own session; return when it is ready."""
+    read, write = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        os.close(read)
+        os._exit(_background(settings, write))
+    os.close(write)
+    progress = _Progress(settings)
+    with os.fdopen(read, "r") as words:
+        for word in words:
+            progress.notice(word.strip())
+            if progress.ready:
+                return 0
+    _, status = os.waitpid(pid, 0)
+    _show_log(settings)
+    return os.waitstatus_to_exitcode(status) or 1
+
+
+def _background(settings: Settings, report: int) -> int:
+    os.setsid()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def tell(word: str) -> None:
+        nonlocal report
+        if report >= 0:
+            os.write(report, f"{word}\n".encode())
+        if word == "ready":
+            os.close(report)
+            report = -1
+            _leave_terminal(settings.log_file)
+
+    return _launch(settings, tell)
+
+
+def _leave_terminal(log_file: Path) -> None:
+    """From now on nobody reads our output: it goes where the cluster's goes."""
+    log = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    for source, target in ((nothing, 0), (log, 1), (log, 2)):
+        os.dup2(source, target)
