@@ -55,6 +55,7 @@ class Instance(msgspec.Struct, frozen=True):
     pid: int
     pid_started_ticks: int
     settings: Settings
+    ready: bool = False
 
     def alive(self) -> bool:
         """Whether that very process still runs; a reused process id does not count."""
@@ -97,10 +98,10 @@ def claim(state_dir: Path) -> int:
     return handle
 
 
-def write(settings: Settings) -> None:
+def write(settings: Settings, *, ready: bool) -> None:
     """Record this process as the instance of its state directory."""
     pid = os.getpid()
-    instance = Instance(pid, process_started_ticks(pid), settings)
+    instance = Instance(pid, process_started_ticks(pid), settings, ready)
     files.replace(_file(settings.path), msgspec.json.encode(instance), mode=0o600)
 
 

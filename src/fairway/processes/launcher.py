@@ -71,9 +71,15 @@ def launch(settings: Settings, on_notice: Callable[[str], None]) -> int:
     ports = open_ports(settings)
     cluster = _Cluster(settings, ports)
     ports.close()
-    instance.write(settings)
+    instance.write(settings, ready=False)
+
+    def noticed(word: str) -> None:
+        if word == "ready":
+            instance.write(settings, ready=True)
+        on_notice(word)
+
     try:
-        return cluster.serve(on_notice)
+        return cluster.serve(noticed)
     finally:
         instance.forget(settings.path)
         os.close(lock)

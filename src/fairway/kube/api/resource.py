@@ -41,3 +41,24 @@ ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "Endpoint
 INGRESSES = Resource("networking.k8s.io", "v1", "ingresses", "Ingress")
 INGRESS_CLASSES = Resource("networking.k8s.io", "v1", "ingressclasses", "IngressClass", namespaced=False)
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+
+KINDS = {
+    (resource.api_version, resource.kind): resource
+    for resource in (
+        NAMESPACES,
+        NODES,
+        PODS,
+        SERVICES,
+        ENDPOINTS,
+        CONFIG_MAPS,
+        SECRETS,
+        SERVICE_ACCOUNTS,
+        EVENTS,
+        DEPLOYMENTS,
+        REPLICA_SETS,
+        ENDPOINT_SLICES,
+        INGRESSES,
+        INGRESS_CLASSES,
+        LEASES,
+    )
+}

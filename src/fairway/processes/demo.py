@@ -1,0 +1,209 @@
+"""`fairway demo`: a cluster, the examples on it, and the URLs that now work."""
+
+import argparse
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import yaml
+
+from fairway.cli import images, terminal
+from fairway.kube.api import ingresses, noun
+from fairway.kube.api.resource import INGRESSES, KINDS, SECRETS, Resource
+from fairway.kube.client import kubeconfig
+from fairway.kube.client.client import ApiClient, Raw
+from fairway.kube.client.errors import AlreadyExists, ApiError, Unreachable
+from fairway.processes import instance, pki, probe_url, up
+from fairway.processes.instance import Settings
+
+_BASES = ("nginx", "python", "busybox")
+_READY_SECONDS = 60.0
+_MANAGER = "fairway-demo"
+
+
+class DemoFailed(Exception):
+    """The demo cannot go on; the message says why."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the demo until Ctrl-C, or once; returns the exit code."""
+    try:
+        settings = up.settings_from(arguments)
+        manifests = _read(arguments.examples)
+        _build_bases(settings)
+        return _with_cluster(settings, manifests, once=arguments.once)
+    except (DemoFailed, ValueError) as error:
+        terminal.fail(f"fairway demo: {error}")
+        return 1
+
+
+def _read(folder: Path) -> list[Raw]:
+    files = sorted(folder.glob("*.yaml"))
+    if not files:
+        raise DemoFailed(f"{folder}: there are no .yaml files; name the folder with --examples DIR")
+    documents: list[Raw] = []
+    for file in files:
+        try:
+            documents += [document for document in yaml.safe_load_all(file.read_text()) if document]
+        except yaml.YAMLError as error:
+            raise DemoFailed(f"{file}: {error}") from error
+    return documents
+
+
+def _build_bases(settings: Settings) -> None:
+    """Base images come from Debian packages, never from a public image registry."""
+    for base in _BASES:
+        if code := images.build_base(base, settings.path):
+            raise DemoFailed(f"the base image {base} could not be built (exit {code})")
+
+
+def _with_cluster(settings: Settings, manifests: list[Raw], *, once: bool) -> int:
+    command = [sys.executable, "-m", "fairway.processes.main", "up", "--state-dir", settings.state_dir]
+    addresses = ["--http", str(settings.http), "--https", str(settings.https), "--api", str(settings.api)]
+    cluster = subprocess.Popen(command + addresses)
+    code = 1
+    try:
+        _wait_ready(cluster, settings)
+        code = asyncio.run(_show(settings, manifests))
+        if not once:
+            print(f"  {terminal.paint('Ctrl-C', 'bold')} ends it; nothing is left behind.", flush=True)
+            cluster.wait()
+    except KeyboardInterrupt:
+        code = 0  # the terminal sent it to the cluster too
+    finally:
+        code = _end(cluster) or code
+    return code
+
+
+def _wait_ready(cluster: "subprocess.Popen[bytes]", settings: Settings) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    while not ((running := instance.read(settings.path)) and running.ready):
+        if cluster.poll() is not None:
+            raise DemoFailed("the cluster did not start")
+        if time.monotonic() > deadline:
+            raise DemoFailed(f"the cluster was not ready after {_READY_SECONDS:.0f} s; see {settings.log_file}")
+        time.sleep(0.02)
+
+
+def _end(cluster: "subprocess.Popen[bytes]") -> int:
+    if cluster.poll() is None:
+        cluster.send_signal(signal.SIGTERM)
+    while True:
+        try:
+            return cluster.wait()
+        except KeyboardInterrupt:
+            continue  # impatience does not leave a half-stopped cluster behind
+
+
+async def _show(settings: Settings, manifests: list[Raw]) -> int:
+    client = kubeconfig.connect(kubeconfig.load(settings.kubeconfig))
+    try:
+        await _make_secrets(client, manifests, settings)
+        for manifest in manifests:
+            await _apply(client, manifest)
+        terminal.ok(f"{len(manifests)} objects applied")
+        checks = _checks(manifests, settings)
+        failed = await _probe_all(checks, pki.paths(settings.path).ca)
+    except (ApiError, Unreachable) as error:
+        raise DemoFailed(str(error)) from error
+    print(_page(checks, settings), flush=True)
+    for check in failed:
+        terminal.fail(f"{check.url}: {check.problem}")
+    return 1 if failed else 0
+
+
+async def _apply(client: ApiClient, manifest: Raw) -> None:
+    resource = _resource(manifest)
+    metadata = manifest.setdefault("metadata", {})
+    if resource.namespaced:
+        metadata.setdefault("namespace", "default")
+    await client.apply(resource, manifest, field_manager=_MANAGER)
+
+
+def _resource(manifest: Raw) -> Resource:
+    try:
+        return KINDS[manifest["apiVersion"], manifest["kind"]]
+    except KeyError:
+        what = f"{manifest.get('apiVersion')} {manifest.get('kind')}"
+        raise DemoFailed(f"{what}: the demo applies only {', '.join(kind for _, kind in sorted(KINDS))}") from None
+
+
+def _ingresses(manifests: list[Raw]) -> list[ingresses.Ingress]:
+    return [noun.decode(ingresses.Ingress, raw) for raw in manifests if raw.get("kind") == INGRESSES.kind]
+
+
+async def _make_secrets(client: ApiClient, manifests: list[Raw], settings: Settings) -> None:
+    """Certificates for the `tls` sections, as `kubectl create secret tls` would make them."""
+    for ingress in _ingresses(manifests):
+        for tls in ingress.spec.tls:
+            certificate, key = pki.sign(pki.paths(settings.path), tls.hosts)
+            secret = {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "type": "kubernetes.io/tls",
+                "metadata": {"name": tls.secret_name, "namespace": ingress.metadata.namespace or "default"},
+                "stringData": {"tls.crt": certificate.decode(), "tls.key": key.decode()},
+            }
+            try:
+                await client.create(SECRETS, secret)
+            except AlreadyExists:
+                continue
+            terminal.ok(f"certificate for {', '.join(tls.hosts)} signed by the cluster's own CA")
+
+
+class _Check(msgspec.Struct):
+    """One URL that must answer."""
+
+    url: str
+    curl: str
+    scheme: str
+    host: str
+    path: str
+    address: instance.Address
+    problem: str = "not asked yet"
+
+
+def _checks(manifests: list[Raw], settings: Settings) -> list[_Check]:
+    found = []
+    ca = pki.paths(settings.path).ca
+    for ingress in _ingresses(manifests):
+        secure = {host for tls in ingress.spec.tls for host in tls.hosts}
+        for rule in ingress.spec.rules:
+            for path in rule.http.paths if rule.http else ():
+                found.append(_check(rule.host, path.path, rule.host in secure, settings, ca))
+    return found
+
+
+def _check(host: str, path: str, secure: bool, settings: Settings, ca: Path) -> _Check:
+    scheme, address = ("https", settings.https) if secure else ("http", settings.http)
+    url = f"{scheme}://{host}:{address.port}{path}"
+    trust = f"--cacert {ca} " if secure else ""
+    curl = f"curl {trust}--resolve {host}:{address.port}:{address.reachable_host} {url}"
+    return _Check(url, curl, scheme, host, path, address)
+
+
+async def _probe_all(checks: list[_Check], ca: Path) -> list[_Check]:
+    began = time.monotonic()
+    for check in checks:
+        while True:
+            check.problem = await asyncio.to_thread(
+                probe_url.problem, check.scheme, check.address, check.host, check.path, ca
+            )
+            if not check.problem or time.monotonic() - began > _READY_SECONDS:
+                break
+            await asyncio.sleep(0.05)
+        if not check.problem:
+            seconds = time.monotonic() - began
+            terminal.ok(f"{check.url} answers 200 {terminal.paint(f'({seconds:.2f} s)', 'dim')}")
+    return [check for check in checks if check.problem]
+
+
+def _page(checks: list[_Check], settings: Settings) -> str:
+    lines = ["", terminal.paint("  Paste any of these:", "bold"), ""]
+    lines += [f"  {terminal.paint(check.curl, 'cyan')}" for check in checks]
+    lines += ["", f"  kubectl --kubeconfig {settings.kubeconfig} get deployments,pods,services,ingresses", ""]
+    return "\n".join(lines)

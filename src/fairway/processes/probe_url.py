@@ -1,0 +1,34 @@
+"""Ask one URL at a given address, as `curl --resolve` does."""
+
+import http.client
+import socket
+import ssl
+from pathlib import Path
+
+from fairway.processes.instance import Address
+
+_TIMEOUT_SECONDS = 5.0
+
+
+def problem(scheme: str, address: Address, host: str, path: str, ca: Path | None) -> str:
+    """What is wrong with the answer, or nothing when it is 200. Blocks for at most a few seconds."""
+    connection = http.client.HTTPConnection(host, address.port, timeout=_TIMEOUT_SECONDS)
+    try:
+        sock = socket.create_connection((address.reachable_host, address.port), _TIMEOUT_SECONDS)
+        connection.sock = _secured(sock, host, ca) if scheme == "https" else sock
+        connection.request("GET", path or "/")
+        answer = connection.getresponse()
+        body = answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        return f"no answer: {error}"
+    finally:
+        connection.close()
+    return "" if answer.status == 200 else f"{answer.status} {answer.reason}: {body[:200].decode('utf-8', 'replace')}"
+
+
+def _secured(sock: socket.socket, host: str, ca: Path | None) -> ssl.SSLSocket:
+    try:
+        return ssl.create_default_context(cafile=ca).wrap_socket(sock, server_hostname=host)
+    except OSError:
+        sock.close()
+        raise
