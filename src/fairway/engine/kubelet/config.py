@@ -1,0 +1,38 @@
+"""The settings of the kubelet."""
+
+from pathlib import Path
+
+import msgspec
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Where this node keeps its state and how its pods see the cluster.
+
+    `state_dir` outlives a reboot (volumes, logs, restart counts), `run_dir` holds sockets and what a reboot may lose.
+    `termination_drain_seconds` is how long a pod goes on serving after the API shows it out of rotation.
+    """
+
+    state_dir: Path
+    run_dir: Path
+    zygote_socket: Path
+    server_socket: Path
+    node_name: str = "fairway"
+    node_ip: str = "10.42.0.1"
+    pod_cidr: str = "10.42.0.0/16"
+    cluster_dns: str = "10.96.0.10"
+    cluster_domain: str = "cluster.local"
+    termination_drain_seconds: float = 0.5
+    host_path_allow_list: tuple[str, ...] = ()
+    version: str = "v1.34.0"
+
+    def pod_dir(self, uid: str) -> Path:
+        """The record, generated files and disk volumes of one pod."""
+        return self.state_dir / "pods" / uid
+
+    def log_dir(self, namespace: str, pod: str, uid: str) -> Path:
+        """The logs of one pod, a folder for each container; the layout is Kubernetes' /var/log/pods."""
+        return self.state_dir / "logs" / f"{namespace}_{pod}_{uid}"
+
+    def container_dir(self, id: str) -> Path:
+        """The writable layer of one container."""
+        return self.state_dir / "containers" / id

@@ -1,0 +1,35 @@
+"""Why a pod cannot go on, in words for its status and events.
+
+PodProblem
+├── StartRefused    a container: reason as in `state.waiting.reason`
+├── VolumeProblem   a volume: becomes a FailedMount event
+└── SandboxProblem  the sandbox: becomes a FailedCreatePodSandBox event
+"""
+
+
+class PodProblem(Exception):
+    """A pod cannot go on; the message names the field, the value and the remedy."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class StartRefused(PodProblem):
+    """One container cannot be started."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class VolumeProblem(PodProblem):
+    """One volume cannot be set up."""
+
+    def __init__(self, volume: str, message: str) -> None:
+        super().__init__(message)
+        self.volume = volume
+
+
+class SandboxProblem(PodProblem):
+    """The pod's namespaces or network cannot be made."""
