@@ -106,7 +106,7 @@ def expression(definition: dict[str, Any]) -> Any:
     rules = annotations(definition)
     if reference := definition.get("$ref"):
         name = reference.rpartition("/")[2]
-        if name in SPECIAL or name.startswith(JSON_PREFIX) and not name.endswith("JSONSchemaProps"):
+        if name in SPECIAL or (name.startswith(JSON_PREFIX) and not name.endswith("JSONSchemaProps")):
             return SPECIAL.get(name, "any")
         return ["ref", name, rules] if rules else ["ref", name]
     if "items" in definition:

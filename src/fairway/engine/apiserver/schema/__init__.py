@@ -10,3 +10,4 @@ from fairway.engine.apiserver.schema.prune import prune as prune
 from fairway.engine.apiserver.schema.types import DEDUCED as DEDUCED
 from fairway.engine.apiserver.schema.types import Shape as Shape
 from fairway.engine.apiserver.schema.types import Type as Type
+from fairway.engine.apiserver.schema.zero import complete as complete

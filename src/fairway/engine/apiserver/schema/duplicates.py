@@ -9,7 +9,7 @@ class _Object(list[tuple[str, Any]]):
 
 
 def duplicates(body: bytes) -> tuple[str, ...]:
-    """The path of each key that is written again in the same object, such as `spec.containers[0].image`, sorted by place.
+    """The path of each key that is written again in the same object, such as `spec.containers[0].image`, in order.
 
     Raises ValueError when the body is not JSON.
     """

@@ -41,19 +41,20 @@ class Schemas:
         definition = self._definitions[name]
         fields: dict[str, Type] = {}
         rules = definition.get("rules", _PLAIN_RULES)
-        type = Type(
+        linked = Type(
             shape=Shape.OBJECT if "fields" in definition else Shape.ANY,
             accepts=ACCEPTS[Shape.OBJECT],
             plain="fields" not in definition,
             name=name,
             fields=fields,
             required=tuple(definition.get("required", ())),
+            always=tuple(definition.get("always", ())),
             atomic=rules.get("map") == "atomic",
         )
-        self._linked[name] = type  # before its fields, which may refer back to it
+        self._linked[name] = linked  # before its fields, which may refer back to it
         for field, expression in definition.get("fields", {}).items():
             fields[field] = self._build(expression)
-        return type
+        return linked
 
     def _build(self, expression: Any) -> Type:
         if isinstance(expression, str):
@@ -80,7 +81,7 @@ def _container(word: str, items: Type, rules: dict[str, Any]) -> Type:
         plain=False,
         items=items,
         # A list whose type is not named is replaced whole: structured-merge-diff's default.
-        atomic=rules.get("map") == "atomic" or shape is Shape.LIST and rules.get("list", "atomic") == "atomic",
+        atomic=rules.get("map") == "atomic" or (shape is Shape.LIST and rules.get("list", "atomic") == "atomic"),
         unique=rules.get("list") == "set",
         keys=tuple(rules.get("keys", ())),
         key_defaults=rules.get("defaults", {}),

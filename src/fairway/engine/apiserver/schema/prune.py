@@ -23,7 +23,7 @@ def _members(type: Type, value: dict[str, Any]) -> dict[str, Any]:
     same = True
     for key, item in value.items():
         field = type.fields.get(key)
-        if item is None or field is None and not type.open:
+        if item is None or (field is None and not type.open):
             same = False
             continue
         pruned = item if field is None or field.plain else prune(field, item)

@@ -10,9 +10,7 @@ from fairway.engine.apiserver.schema.types import Shape, Type, item_of
 
 _LIMIT: Final = {Shape.INT32: 1 << 31, Shape.INT64: 1 << 63}
 _QUANTITY: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[numkMGTPE]|[KMGTPE]i|[eE][+-]?\d+)?")
-_QUANTITY_FAULT: Final = (
-    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-)
+_QUANTITY_FAULT: Final = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 _TIME: Final = re.compile(
     r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:[.,]\d+)?"
     r"(?:Z|[+-](?:[01]\d|2[0-4]):[0-5]\d)"

@@ -1,7 +1,7 @@
 """The shape of API objects as a graph of frozen values: what a field is called, holds, and how it merges."""
 
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -55,15 +55,17 @@ class Type(Struct, frozen=True, eq=False, kw_only=True):
 
     `fields` and `required` belong to OBJECT, `items` to MAP and LIST (never None there).  The merge rules are those of
     the OpenAPI extensions: `keys`, `key_defaults` and `unique` of `x-kubernetes-list-type: map` and `set`, `atomic` of
-    either kind, and `merge`, `merge_key` and `retain_keys` of the older patch strategies.  `open` keeps unknown fields.
+    either kind, and `merge`, `merge_key` and `retain_keys` of the older patch strategies.  `open` keeps unknown fields;
+    `always` are the members that Go writes even when empty, because they are structs and not pointers.
     """
 
     shape: Shape
-    accepts: frozenset[type]
+    accepts: frozenset[Any]
     plain: bool
     name: str = ""
     fields: dict[str, "Type"] = {}
     required: tuple[str, ...] = ()
+    always: tuple[str, ...] = ()
     items: "Type | None" = None
     atomic: bool = False
     unique: bool = False
