@@ -1,9 +1,10 @@
 """Resource quantities: `100m`, `1.5Gi`, `2e3`."""
 
+import math
 import re
 from decimal import Decimal
 
-_FORM = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+))(?:([eE][+-]?\d+)|(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE]))?$")
+_FORM = re.compile(r"^([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:([eE][+-]?[0-9]+)|(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE]))?$")
 _SCALE = {
     "n": Decimal("1e-9"),
     "u": Decimal("1e-6"),
@@ -34,9 +35,9 @@ def parse(text: str | int | float) -> Decimal:
 
 def millis(text: str | int | float) -> int:
     """Thousandths, rounded up, as CPU is counted."""
-    return -int(-(parse(text) * 1000) // 1)
+    return math.ceil(parse(text) * 1000)
 
 
 def whole(text: str | int | float) -> int:
     """Units, rounded up, as memory is counted in bytes."""
-    return -int(-parse(text) // 1)
+    return math.ceil(parse(text))
