@@ -1,11 +1,76 @@
 """Every kind that is served, as data: one visible table."""
 
+from fairway.engine.apiserver.resources.configmaps import CONFIG_MAPS
+from fairway.engine.apiserver.resources.cronjobs import CRON_JOBS
+from fairway.engine.apiserver.resources.daemonsets import DAEMON_SETS
 from fairway.engine.apiserver.resources.deployments import DEPLOYMENTS
+from fairway.engine.apiserver.resources.endpoints import ENDPOINTS
+from fairway.engine.apiserver.resources.endpointslices import ENDPOINT_SLICES
+from fairway.engine.apiserver.resources.events import EVENTS
+from fairway.engine.apiserver.resources.ingressclasses import INGRESS_CLASSES
+from fairway.engine.apiserver.resources.ingresses import INGRESSES
+from fairway.engine.apiserver.resources.jobs import JOBS
 from fairway.engine.apiserver.resources.kind import Cause as Cause
 from fairway.engine.apiserver.resources.kind import Column as Column
 from fairway.engine.apiserver.resources.kind import Kind as Kind
+from fairway.engine.apiserver.resources.leases import LEASES
+from fairway.engine.apiserver.resources.namespaces import NAMESPACES
+from fairway.engine.apiserver.resources.network_policies import NETWORK_POLICIES
+from fairway.engine.apiserver.resources.nodes import NODES
 from fairway.engine.apiserver.resources.pods import PODS
+from fairway.engine.apiserver.resources.policies import HORIZONTAL_POD_AUTOSCALERS, POD_DISRUPTION_BUDGETS
+from fairway.engine.apiserver.resources.priorityclasses import PRIORITY_CLASSES
+from fairway.engine.apiserver.resources.quotas import LIMIT_RANGES, RESOURCE_QUOTAS
 from fairway.engine.apiserver.resources.replicasets import REPLICA_SETS
+from fairway.engine.apiserver.resources.roles import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES
+from fairway.engine.apiserver.resources.secrets import SECRETS
+from fairway.engine.apiserver.resources.serviceaccounts import SERVICE_ACCOUNTS
 from fairway.engine.apiserver.resources.services import SERVICES
+from fairway.engine.apiserver.resources.statefulsets import STATEFUL_SETS
+from fairway.engine.apiserver.resources.volume_claims import (
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
+    STORAGE_CLASSES,
+)
 
-KINDS: tuple[Kind, ...] = (PODS, SERVICES, DEPLOYMENTS, REPLICA_SETS)
+KINDS: tuple[Kind, ...] = (
+    # core
+    CONFIG_MAPS,
+    ENDPOINTS,
+    EVENTS,
+    LIMIT_RANGES,
+    NAMESPACES,
+    NODES,
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
+    PODS,
+    RESOURCE_QUOTAS,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+    # apps
+    DAEMON_SETS,
+    DEPLOYMENTS,
+    REPLICA_SETS,
+    STATEFUL_SETS,
+    # autoscaling, batch
+    HORIZONTAL_POD_AUTOSCALERS,
+    CRON_JOBS,
+    JOBS,
+    # coordination, discovery
+    LEASES,
+    ENDPOINT_SLICES,
+    # networking, policy
+    INGRESS_CLASSES,
+    INGRESSES,
+    NETWORK_POLICIES,
+    POD_DISRUPTION_BUDGETS,
+    # rbac
+    CLUSTER_ROLE_BINDINGS,
+    CLUSTER_ROLES,
+    ROLE_BINDINGS,
+    ROLES,
+    # scheduling, storage
+    PRIORITY_CLASSES,
+    STORAGE_CLASSES,
+)
