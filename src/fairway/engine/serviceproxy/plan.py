@@ -1,0 +1,62 @@
+"""The smallest change that turns the applied ruleset into the wanted one."""
+
+import msgspec
+
+from fairway.engine.serviceproxy import ir
+from fairway.engine.serviceproxy.ir import Frontend, Pool, Ruleset
+
+
+class NoChange(msgspec.Struct, frozen=True):
+    """Nothing to do."""
+
+
+class SetPool(msgspec.Struct, frozen=True):
+    """Exchange the pool of a frontend; None: the frontend is not there."""
+
+    frontend: Frontend
+    old: Pool | None
+    new: Pool | None
+
+
+class SetHairpin(msgspec.Struct, frozen=True):
+    """Start or stop rewriting the source of what an address sends to itself."""
+
+    address: str
+    present: bool
+
+
+Change = SetPool | SetHairpin
+
+
+def plan(applied: Ruleset, wanted: Ruleset) -> tuple[Change, ...] | NoChange:
+    """What to change, all of it in one transaction."""
+    pools = _pools(applied, wanted)
+    if not pools:
+        return NoChange()
+    return (*pools, *_hairpins(pools, applied, wanted))
+
+
+def _pools(applied: Ruleset, wanted: Ruleset) -> list[SetPool]:
+    """Most pools are the identical value in both, so looking at identity first makes 10,000 Services cheap."""
+    before, after = applied.pools, wanted.pools
+    if before is after:
+        return []
+    gone = [SetPool(frontend, old, None) for frontend, old in before.items() if frontend not in after]
+    changed = []
+    for frontend, new in after.items():
+        old = before.get(frontend)
+        if old is not new and old != new:
+            changed.append(SetPool(frontend, old, new))
+    return gone + changed
+
+
+def _hairpins(pools: list[SetPool], applied: Ruleset, wanted: Ruleset) -> list[SetHairpin]:
+    touched: set[str] = set()
+    for change in pools:
+        for side in (change.old, change.new):
+            touched |= ir.addresses(side) if side else set()
+    return [
+        SetHairpin(address, address in wanted.uses)
+        for address in sorted(touched)
+        if (address in applied.uses) != (address in wanted.uses)
+    ]
