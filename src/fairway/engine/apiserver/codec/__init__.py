@@ -1,0 +1,1 @@
+"""Bytes of request bodies to JSON-like objects."""
