@@ -1,10 +1,12 @@
 """Write the API schema, as facts only, from the registry package `kubernetes-validate` into one small file.
 
     python3 -m venv /tmp/schema && /tmp/schema/bin/pip install kubernetes-validate
-    python tools/compile_schema.py /tmp/schema
+    python tools/compile_schema.py /tmp/schema /path/to/kubectl-1.33
 
 Reads `_definitions.json` of the newest Kubernetes version in the package; keeps names, types, required fields, formats,
-list and map types and patch strategies of the stable groups, and drops every description.  `schema/load.py` reads it.
+list and map types and patch strategies of the stable groups, and drops every description.  From the kubectl program it
+learns which members Go always writes, because they are structs or numbers and not pointers (tools/go_types.py).
+`schema/load.py` reads the result.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import re
 import sys
 from typing import Any
 
+import go_types
 import msgspec
 
 TARGET = pathlib.Path(__file__).parent.parent / "src/fairway/engine/apiserver/schema"
@@ -53,6 +56,22 @@ SPECIAL = {
     META + "Patch": "any",
     "io.k8s.apimachinery.pkg.runtime.RawExtension": "any",
 }
+# Members that Go always writes, of kinds that kubectl does not carry.
+ALWAYS = {
+    "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition": ["metadata", "spec", "status"],
+    "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionSpec": ["names"],
+    "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionStatus": ["acceptedNames"],
+    "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIService": ["metadata", "spec", "status"],
+}
+ALWAYS_KINDS = (
+    go_types.STRUCT,
+    go_types.SLICE,
+    go_types.MAP,
+    go_types.INT32,
+    go_types.INT64,
+    go_types.BOOL,
+    go_types.FLOAT64,
+)
 JSON_PREFIX = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON"
 # The only non-empty defaults of list map keys in Kubernetes; the source carries no defaults.
 KEY_DEFAULTS = {
@@ -163,13 +182,50 @@ def closure(names: set[str], definitions: dict[str, Any]) -> dict[str, Any]:
     return dict(sorted(done.items()))
 
 
+def definition_name(go_type: go_types.GoType) -> str:
+    """`io.k8s.api.core.v1.Pod` for the struct Pod of k8s.io/api/core/v1."""
+    return f"{go_type.package.replace('k8s.io/', 'io.k8s.', 1).replace('/', '.')}.{go_type.name}"
+
+
+def always(go_type: go_types.GoType) -> list[str]:
+    """The JSON names of the members that Go writes whatever their value; those of inlined structs included."""
+    found: list[str] = []
+    for member in go_type.fields:
+        name, _, options = member.tags.get("json", "").partition(",")
+        if member.type.kind == go_types.STRUCT and not name and "inline" in options:
+            found += always(member.type)
+        elif member.type.kind in ALWAYS_KINDS and name not in ("", "-") and "omitzero" not in options:
+            is_struct = member.type.kind == go_types.STRUCT
+            if is_struct or "omitempty" not in options:
+                found.append(name)
+    return sorted(found)
+
+
+def add_always(types: dict[str, Any], program: pathlib.Path) -> None:
+    """Put `always` into each compiled type whose Go struct the program carries; times, which may be null, are not."""
+    known = {definition_name(found): always(found) for found in go_types.GoProgram(program).structs().values()}
+    for name, type in types.items():
+        fields = type.get("fields", {})
+        names = [field for field in (known | ALWAYS).get(name, ()) if field in fields and is_written(fields[field])]
+        if names:
+            type["always"] = names
+
+
+def is_written(value: Any) -> bool:
+    """Whether an empty value of this type says something; a time that is not set is null, for instance."""
+    return not isinstance(value, str) or value in ("int32", "int64", "float64", "boolean", "quantity")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("environment", type=pathlib.Path, help="virtual environment that holds kubernetes-validate")
-    source = newest(parser.parse_args().environment)
+    parser.add_argument("kubectl", type=pathlib.Path, help="a static Linux kubectl")
+    arguments = parser.parse_args()
+    source = newest(arguments.environment)
     definitions = json.loads(source.read_bytes())["$defs"]
     marks = kinds(definitions)
     types = closure({mark[3] for mark in marks}, definitions)
+    add_always(types, arguments.kubectl)
     version = source.parent.name.removesuffix("-local")
     body = msgspec.msgpack.encode({"version": version, "kinds": marks, "types": types})
     (TARGET / "types.msgpack").write_bytes(body)
@@ -178,6 +234,7 @@ def main() -> None:
         f"Made by tools/compile_schema.py on {datetime.date.today().isoformat()} from the PyPI package\n"  # noqa: DTZ011
         f"kubernetes-validate (Apache-2.0), file {'/'.join(source.parts[-3:])}.\n"
         f"{len(marks)} kinds, {len(types)} types; descriptions are left out.\n"
+        "Which members are always written: from the struct types in a kubectl program, as in codec/wire.msgpack.\n"
         "Added by hand: the default TCP of ContainerPort.protocol and ServicePort.protocol, which are list keys.\n"
     )
     print(f"{len(marks)} kinds, {len(types)} types, {len(body)} bytes")
