@@ -14,6 +14,7 @@ from fairway.engine.apiserver.resources.kind import Cause as Cause
 from fairway.engine.apiserver.resources.kind import Column as Column
 from fairway.engine.apiserver.resources.kind import Kind as Kind
 from fairway.engine.apiserver.resources.leases import LEASES
+from fairway.engine.apiserver.resources.metadata import validate_metadata as validate_metadata
 from fairway.engine.apiserver.resources.namespaces import NAMESPACES
 from fairway.engine.apiserver.resources.network_policies import NETWORK_POLICIES
 from fairway.engine.apiserver.resources.nodes import NODES

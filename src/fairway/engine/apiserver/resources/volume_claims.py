@@ -84,7 +84,7 @@ def validate_claim(new: Object, old: Object | None) -> list[Cause]:
         found += validate_quantity(size, "spec.resources[storage]")
     name = spec.get("storageClassName")
     found += causes.invalid_each("spec.storageClassName", name, names.dns_subdomain(name)) if name else []
-    if old is None or found:
+    if old is None or found or size is None:
         return found
     return _claim_changes(spec, old.get("spec") or {}, size)
 
