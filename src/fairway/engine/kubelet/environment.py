@@ -155,10 +155,10 @@ def _value(pod: Pod, container: Container, variable: EnvVar, sources: Sources, k
         return resource_text(pod, container, source.resource_field_ref, sources.allocatable)
     if source.config_map_key_ref is not None:
         config_map = sources.config_maps.get(source.config_map_key_ref.name)
-        return _key(pod, "configmap", "ConfigMap", source.config_map_key_ref, config_map and config_map.data)
+        return _key(pod, "configmap", "ConfigMap", source.config_map_key_ref, config_map.data if config_map else None)
     if source.secret_key_ref is not None:
         secret = sources.secrets.get(source.secret_key_ref.name)
-        found = _key(pod, "secret", "Secret", source.secret_key_ref, secret and secret.data)
+        found = _key(pod, "secret", "Secret", source.secret_key_ref, secret.data if secret else None)
         return None if found is None else _plain(found)
     return ""
 

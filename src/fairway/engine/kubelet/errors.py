@@ -16,11 +16,12 @@ class PodProblem(Exception):
 
 
 class StartRefused(PodProblem):
-    """One container cannot be started."""
+    """One container cannot be started now; it is tried again after `retry_seconds`."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, retry_seconds: float = 10.0) -> None:
         super().__init__(message)
         self.reason = reason
+        self.retry_seconds = retry_seconds
 
 
 class VolumeProblem(PodProblem):

@@ -61,7 +61,7 @@ def _base(pod: Pod, dns: str, cluster_domain: str, node_text: str) -> tuple[list
     if pod.spec.dns_policy == "Default":
         return servers, searches, options
     own = [f"{pod.metadata.namespace}.svc.{cluster_domain}", f"svc.{cluster_domain}", cluster_domain]
-    return [dns], own + [each for each in searches if each not in own], list(_OPTIONS)
+    return [dns], own, list(_OPTIONS)  # the machine's own search domains stay out: they differ from machine to machine
 
 
 def _parsed(text: str) -> tuple[list[str], list[str], list[str]]:

@@ -1,0 +1,171 @@
+"""Set up the volumes of a pod, keep them up to date, say how containers mount them, take them down."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from fairway.engine.kubelet.config import Config
+from fairway.engine.kubelet.environment import expand
+from fairway.engine.kubelet.errors import StartRefused, VolumeProblem
+from fairway.engine.kubelet.lookup import Lookup
+from fairway.engine.kubelet.runtime.model import Mount
+from fairway.engine.kubelet.volumes import atomic_folder, payload
+from fairway.engine.kubelet.volumes.host_path import host_path
+from fairway.engine.kubelet.volumes.mounts import Mounts
+from fairway.engine.kubelet.volumes.ownership import give_to_group
+from fairway.kube.api import quantities
+from fairway.kube.api.pods import Container, EmptyDirVolume, Pod, Volume, VolumeMount
+from fairway.toolkit.clock import Clock
+
+
+class Volumes:
+    """The volumes of every pod of this node, each a folder below the pod's own."""
+
+    def __init__(
+        self, config: Config, lookup: Lookup, mounts: Mounts, clock: Clock, allocatable: Mapping[str, str]
+    ) -> None:
+        self._config = config
+        self._lookup = lookup
+        self._mounts = mounts
+        self._clock = clock
+        self._allocatable = allocatable
+
+    async def prepare(self, pod: Pod) -> None:
+        """Set up everything; what is there already is left alone.  Raises VolumeProblem, ApiError, Unreachable."""
+        for volume in pod.spec.volumes:
+            try:
+                await self._prepare(pod, volume)
+            except (OSError, ValueError) as error:
+                raise VolumeProblem(volume.name, str(error)) from error
+
+    async def refresh(self, pod: Pod) -> bool:
+        """Bring generated files up to date; whether any changed.
+
+        A source that has gone meanwhile leaves the last files in place, as upstream does: running programs keep them.
+        Raises OSError, ApiError, Unreachable.
+        """
+        changed = False
+        for volume in pod.spec.volumes:
+            if payload.is_generated(volume):
+                try:
+                    changed |= await self._generate(pod, volume)
+                except VolumeProblem:
+                    continue
+        return changed
+
+    def mounts_of(self, pod: Pod, container: Container, variables: Mapping[str, str]) -> tuple[Mount, ...]:
+        """How a container mounts its volumes, parents first.  Raises StartRefused for a path that does not work."""
+        volumes = {volume.name: volume for volume in pod.spec.volumes}
+        made = []
+        for index, mount in enumerate(container.volume_mounts):
+            if mount.name not in volumes:
+                message = f'container "{container.name}" mounts volume "{mount.name}", which spec.volumes does not have'
+                raise StartRefused("CreateContainerConfigError", message)
+            made.append(self._mount(pod, container, volumes[mount.name], mount, index, variables))
+        return tuple(sorted(made, key=lambda each: each.target.count("/")))
+
+    def release(self, pod: Pod) -> None:
+        """Unmount everything; the folders go with the pod's own.  Raises OSError."""
+        for container in (*pod.spec.init_containers, *pod.spec.containers):
+            for index in range(len(container.volume_mounts)):
+                self._mounts.release(self._sub_path_target(pod, container, index))
+        for volume in pod.spec.volumes:
+            self._mounts.release(self._folder(pod, volume))
+
+    def discard(self, uid: str) -> None:
+        """Unmount and delete the folder of a pod of which nothing else is known.  Raises OSError."""
+        folder = self._config.pod_dir(uid)
+        for place in sorted((*folder.glob("subpaths/*/*"), *folder.glob("volumes/*"))):
+            self._mounts.release(place)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def _folder(self, pod: Pod, volume: Volume) -> Path:
+        return self._config.pod_dir(pod.metadata.uid) / "volumes" / volume.name
+
+    def _sub_path_target(self, pod: Pod, container: Container, index: int) -> Path:
+        return self._config.pod_dir(pod.metadata.uid) / "subpaths" / container.name / str(index)
+
+    async def _prepare(self, pod: Pod, volume: Volume) -> None:
+        if volume.empty_dir is not None:
+            self._empty_dir(pod, volume, volume.empty_dir)
+        elif payload.is_generated(volume):
+            await self._generate(pod, volume)
+        elif volume.host_path is not None:
+            host_path(volume.name, volume.host_path, self._config.host_path_allow_list)
+        elif volume.persistent_volume_claim is not None:
+            claim = volume.persistent_volume_claim.get("claimName", "")
+            raise VolumeProblem(volume.name, f'claim "{claim}": this node cannot mount persistent volume claims yet')
+        else:
+            message = "this kind of volume is not supported on this node: use emptyDir, configMap, secret or projected"
+            raise VolumeProblem(volume.name, message)
+
+    def _empty_dir(self, pod: Pod, volume: Volume, source: EmptyDirVolume) -> None:
+        folder = self._folder(pod, volume)
+        fresh = not folder.exists()
+        if source.medium == "Memory":
+            size_bytes = quantities.whole(source.size_limit) if source.size_limit else None
+            self._mounts.memory(folder, size_bytes or None)
+        elif source.medium:
+            message = f'emptyDir.medium "{source.medium}" is not supported on this node: use "" or "Memory"'
+            raise VolumeProblem(volume.name, message)
+        if fresh:
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o777)
+            self._give(pod, folder)
+
+    def _give(self, pod: Pod, folder: Path) -> None:
+        group = pod.spec.security_context.fs_group
+        if group is not None:
+            give_to_group(folder, group, read_only=False)
+
+    async def _generate(self, pod: Pod, volume: Volume) -> bool:
+        folder = self._folder(pod, volume)
+        files = payload.files(pod, volume, await self._objects(pod, volume))
+        if payload.has_secrets(volume):
+            self._mounts.memory(folder, None)
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)
+        group = pod.spec.security_context.fs_group
+        return atomic_folder.write(folder, files, self._clock.now(), group=group)
+
+    async def _objects(self, pod: Pod, volume: Volume) -> payload.Objects:
+        namespace = pod.metadata.namespace
+        return payload.Objects(
+            config_maps=await self._lookup.config_maps(namespace, payload.config_map_names(volume)),
+            secrets=await self._lookup.secrets(namespace, payload.secret_names(volume)),
+            allocatable=self._allocatable,
+            ip=pod.status.pod_ip,
+            host_ip=self._config.node_ip,
+        )
+
+    def _mount(
+        self,
+        pod: Pod,
+        container: Container,
+        volume: Volume,
+        mount: VolumeMount,
+        index: int,
+        variables: Mapping[str, str],
+    ) -> Mount:
+        source = self._folder(pod, volume)
+        if volume.host_path is not None:
+            source = host_path(volume.name, volume.host_path, self._config.host_path_allow_list)
+        path = mount.sub_path or expand(mount.sub_path_expr, variables)
+        if path:
+            source = self._sub_path(pod, container, volume, source, path, index)
+        read_only = mount.read_only or payload.is_generated(volume)
+        return Mount(source=str(source), target=mount.mount_path, read_only=read_only)
+
+    def _sub_path(self, pod: Pod, container: Container, volume: Volume, source: Path, path: str, index: int) -> Path:
+        """Mount the part of the volume by file descriptor, so that no link in it can be swapped in between."""
+        target = self._sub_path_target(pod, container, index)
+        if path.startswith("/") or ".." in path.split("/"):
+            raise StartRefused("CreateContainerConfigError", f'subPath "{path}" must be relative and without ".."')
+        try:
+            self._mounts.beneath(source, path, target, create=not payload.is_generated(volume))
+        except OSError as error:
+            message = (
+                f'failed to prepare subPath for volumeMount "{volume.name}" of container "{container.name}": {error}'
+            )
+            raise StartRefused("CreateContainerConfigError", message) from error
+        return target
