@@ -20,6 +20,8 @@ class Place(msgspec.Struct, frozen=True):
     path: str
     mode: int | None = None
     data: bytes | None = None
+    uid: int = 0
+    gid: int = 0
 
     @property
     def is_folder(self) -> bool:
@@ -66,14 +68,14 @@ def _link(layers: Sequence[str | Path], path: str) -> str | None:
 def _place(layers: Sequence[str | Path], path: str, read_bytes_max: int) -> Place:
     handle = _open(layers, path)
     if handle is None:
-        return Place(path)
+        return Place(path, None if path else stat.S_IFDIR | 0o755)
     try:
         found = os.fstat(handle)
         data = None
         if stat.S_ISREG(found.st_mode) and 0 < read_bytes_max >= found.st_size:
             with open(f"/proc/self/fd/{handle}", "rb") as file:
                 data = file.read(read_bytes_max)
-        return Place(path, found.st_mode, data)
+        return Place(path, found.st_mode, data, found.st_uid, found.st_gid)
     finally:
         os.close(handle)
 

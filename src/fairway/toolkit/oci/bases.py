@@ -1,0 +1,167 @@
+"""Recipes of the base images that are assembled from Debian packages: what goes in, and how the result runs."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from fairway.toolkit.oci.documents import RunConfig
+from fairway.toolkit.oci.layers import Entry
+
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SITE_FOLDER = "usr/share/nginx/html"
+
+
+class Recipe(msgspec.Struct, frozen=True):
+    """One base image. `keep` limits what is taken from the packages to some folders; empty takes all that runs.
+
+    `files` and `links` are added by path. Raise `revision` when the code that assembles changes the result.
+    """
+
+    name: str
+    about: str
+    packages: tuple[str, ...]
+    tags: tuple[str, ...]
+    run: RunConfig
+    keep: tuple[str, ...] = ()
+    files: Mapping[str, str] = {}
+    links: Mapping[str, str] = {}
+    folders: tuple[str, ...] = ()
+    compile_python: bool = False
+    revision: int = 1
+
+
+_PASSWD = """root:x:0:0:root:/root:/bin/sh
+daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin
+bin:x:2:2:bin:/bin:/usr/sbin/nologin
+sys:x:3:3:sys:/dev:/usr/sbin/nologin
+mail:x:8:8:mail:/var/mail:/usr/sbin/nologin
+www-data:x:33:33:www-data:/var/www:/usr/sbin/nologin
+nginx:x:101:101:nginx:/nonexistent:/usr/sbin/nologin
+nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin
+"""
+_GROUP = """root:x:0:
+daemon:x:1:
+bin:x:2:
+sys:x:3:
+tty:x:5:
+mail:x:8:
+www-data:x:33:
+nginx:x:101:
+nogroup:x:65534:
+"""
+_NGINX_CONF = """user  nginx;
+worker_processes  auto;
+error_log  /var/log/nginx/error.log notice;
+pid  /var/run/nginx.pid;
+
+events {
+    worker_connections  1024;
+}
+
+http {
+    include  /etc/nginx/mime.types;
+    default_type  application/octet-stream;
+    access_log  /var/log/nginx/access.log;
+    sendfile  on;
+    server_tokens  off;
+    keepalive_timeout  65;
+    include  /etc/nginx/conf.d/*.conf;
+}
+"""
+_NGINX_SERVER = """server {
+    listen  80;
+    server_name  localhost;
+
+    location / {
+        root  /usr/share/nginx/html;
+        index  index.html index.htm;
+    }
+}
+"""
+_WELCOME = """<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Welcome to nginx!</title></head>
+<body style="font-family: sans-serif; max-width: 40em; margin: 4em auto">
+<h1>Welcome to nginx!</h1>
+<p>This page comes from a container. Put your own files into <code>/usr/share/nginx/html</code>.</p>
+</body>
+</html>
+"""
+
+NGINX = Recipe(
+    name="nginx",
+    about="nginx, serving /usr/share/nginx/html on port 80",
+    packages=("nginx", "busybox-static", "netbase"),
+    tags=("nginx:latest", "nginx:alpine", "nginx:stable"),
+    run=RunConfig(
+        env=(_PATH,),
+        cmd=("nginx", "-g", "daemon off;"),
+        exposed_ports={"80/tcp": {}},
+        stop_signal="SIGQUIT",
+    ),
+    files={
+        "etc/nginx/nginx.conf": _NGINX_CONF,
+        "etc/nginx/conf.d/default.conf": _NGINX_SERVER,
+        f"{SITE_FOLDER}/index.html": _WELCOME,
+    },
+    links={"var/log/nginx/access.log": "/dev/stdout", "var/log/nginx/error.log": "/dev/stderr"},
+    folders=("var/lib/nginx",),
+)
+PYTHON = Recipe(
+    name="python",
+    about="Python 3 with its standard library, certificates and time zones",
+    packages=("python3", "ca-certificates", "tzdata", "busybox-static", "netbase"),
+    tags=("python:latest", "python:3", "python:3-slim"),
+    run=RunConfig(env=(_PATH, "LANG=C.UTF-8", "PYTHONUNBUFFERED=1"), cmd=("python3",)),
+    links={"usr/local/bin/python": "/usr/bin/python3", "usr/local/bin/python3": "/usr/bin/python3"},
+    compile_python=True,
+)
+BUSYBOX = Recipe(
+    name="busybox",
+    about="one static binary with a shell and the usual small tools",
+    packages=("busybox-static",),
+    tags=("busybox:latest",),
+    run=RunConfig(env=(_PATH,), cmd=("sh",)),
+    keep=("bin", "usr/bin", "usr/share/doc"),
+)
+STATIC = Recipe(
+    name="static",
+    about="no programs at all: certificates, time zones and users, for a statically linked program",
+    packages=("ca-certificates", "tzdata"),
+    tags=("static:latest",),
+    run=RunConfig(env=(_PATH,)),
+    keep=("usr/share/ca-certificates", "usr/share/zoneinfo", "usr/share/doc"),
+)
+RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in (NGINX, PYTHON, BUSYBOX, STATIC)}
+
+
+def skeleton() -> tuple[Entry, ...]:
+    """What every image has: a merged /usr, users, and places to mount on."""
+    folders = ("dev", "etc", "home", "proc", "run", "sys", "usr/bin", "usr/lib", "usr/lib64", "usr/local/bin")
+    links = {name: f"usr/{name}" for name in ("bin", "sbin", "lib", "lib64")}
+    links |= {"var/run": "/run", "etc/mtab": "/proc/mounts"}
+    files = {
+        "etc/passwd": _PASSWD,
+        "etc/group": _GROUP,
+        "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+        "etc/host.conf": "multi on\n",
+        "etc/hosts": "",
+        "etc/hostname": "",
+        "etc/resolv.conf": "",
+    }
+    return (
+        *(Entry(path) for path in (*folders, "usr/sbin", "var/lib", "var/www")),
+        *(Entry(path, mode=0o1777) for path in ("tmp", "var/tmp")),
+        Entry("root", mode=0o700),
+        *(Entry(path, target=target) for path, target in links.items()),
+        *(Entry(path, mode=0o644, data=text.encode()) for path, text in files.items()),
+    )
+
+
+def additions(recipe: Recipe) -> tuple[Entry, ...]:
+    """What the recipe itself adds."""
+    return (
+        *(Entry(path) for path in recipe.folders),
+        *(Entry(path, mode=0o644, data=text.encode()) for path, text in recipe.files.items()),
+        *(Entry(path, target=target) for path, target in recipe.links.items()),
+    )
