@@ -1,0 +1,126 @@
+"""A real cluster from `fairway up`, and the real kubectl for it."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from load import Target
+
+START_SECONDS = 60
+
+
+def kubectls() -> dict[str, str]:
+    """Every kubectl of this machine by version; a dispatcher in front of versioned ones is left out."""
+    first = shutil.which("kubectl")
+    assert first is not None, "kubectl is installed by `make test` (kubernetes-client)"
+    versioned = sorted(Path(first).resolve().parent.glob("kubectl.1.*"))
+    return {path.name.removeprefix("kubectl."): str(path) for path in versioned} or {"distribution": first}
+
+
+def free_port() -> int:
+    """A port that nobody listens on, below the ephemeral range."""
+    while True:
+        port = random.randrange(20000, 32000)
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if sock.connect_ex(("127.0.0.1", port)) != 0:
+                try:
+                    sock.bind(("127.0.0.1", port))
+                except OSError:
+                    continue
+                return port
+
+
+class Cluster(msgspec.Struct):
+    """One instance; its ports are on loopback."""
+
+    state_dir: Path
+    http: int
+    https: int
+    api: int
+    process: Any = None
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.state_dir / "kubeconfig"
+
+    def start(self) -> None:
+        """`fairway up` in the foreground; returns when it is ready."""
+        command = [sys.executable, "-m", "fairway.processes.main", "up", "--state-dir", str(self.state_dir)]
+        for flag, port in (("--http", self.http), ("--https", self.https), ("--api", self.api)):
+            command += [flag, f"127.0.0.1:{port}"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        deadline = time.monotonic() + START_SECONDS
+        while not self._ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.process.kill()
+                raise AssertionError(f"not started: {self.process.stdout.read()}\n{self.log()}")
+            time.sleep(0.02)
+
+    def _ready(self) -> bool:
+        try:
+            return bool(json.loads((self.state_dir / "instance.json").read_bytes())["ready"])
+        except (OSError, ValueError):
+            return False
+
+    def stop(self, number: int = signal.SIGINT) -> None:
+        """End it as Ctrl-C does."""
+        self.process.send_signal(number)
+        self.process.wait(30)
+        self.process.stdout.close()
+
+    def log(self) -> str:
+        try:
+            return (self.state_dir / "log" / "fairway.log").read_text()[-6000:]
+        except OSError:
+            return ""
+
+    def kubectl(self, *arguments: str, binary: str = "", text: str | None = None, check: bool = True) -> str:
+        """Run kubectl; its standard output. Fails the test with its error when it fails."""
+        command = [binary or list(kubectls().values())[-1], *arguments]
+        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.state_dir / "home")}
+        done = subprocess.run(
+            command, env=environment, input=text, capture_output=True, text=True, timeout=120, check=False
+        )
+        if check:
+            assert done.returncode == 0, f"{' '.join(arguments)}: {done.stderr}\n{self.log()}"
+            return done.stdout
+        return done.stdout + done.stderr
+
+    def objects(self, *arguments: str) -> list[dict[str, Any]]:
+        """The items of `kubectl get … -o json`."""
+        items: list[dict[str, Any]] = json.loads(self.kubectl("get", *arguments, "-o", "json"))["items"]
+        return items
+
+    def apply(self, manifest: str) -> str:
+        return self.kubectl("apply", "-f", "-", text=manifest)
+
+    def engine_pid(self) -> int:
+        """The engine's process id on the host."""
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdecimal():
+                try:
+                    words = (folder / "cmdline").read_bytes().split(b"\0")
+                except OSError:
+                    continue
+                if b"fairway.processes.engine" in words and any(str(self.state_dir).encode() in word for word in words):
+                    return int(folder.name)
+        raise AssertionError("no engine runs")
+
+    def target(self, host: str, path: str = "/", *, tls: ssl.SSLContext | None = None) -> Target:
+        return Target("127.0.0.1", self.https if tls else self.http, host, path, tls)
+
+
+def new(state_dir: Path) -> Cluster:
+    """A cluster that is not started yet."""
+    return Cluster(state_dir, free_port(), free_port(), free_port())
