@@ -62,7 +62,7 @@ def _listening(parser: argparse.ArgumentParser, **defaults: str) -> None:
 def _images(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     from fairway.cli import images  # its modules are not needed to start a cluster
 
-    images.add_parser(commands)
+    images.add_parser(commands, default_state_dir())
 
 
 def default_state_dir() -> Path:
