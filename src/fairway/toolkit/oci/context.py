@@ -88,6 +88,13 @@ class Context:
 
         return open_file
 
+    def has_file(self, path: str) -> bool:
+        """Whether a path names a regular file that may be copied."""
+        try:
+            return stat.S_ISREG(self._followed(path, path).mode)
+        except ContextError:
+            return False
+
     def read(self, path: str, limit_bytes: int) -> bytes | None:
         """A small file; None if there is none. Raises ContextError if it is larger."""
         try:

@@ -106,7 +106,7 @@ def _run_mmdebstrap(recipe: Recipe, suite: str, archive: Path, tell: Tell) -> No
         raise AssemblyError("mmdebstrap, which assembles base images, is not installed: apt-get install -y mmdebstrap")
     command = ["mmdebstrap", "--variant=extract", "--format=tar", f"--include={','.join(recipe.packages)}"]
     if recipe.compile_python:
-        command.append(f"--customize-hook={_COMPILE}")
+        command.append(f"--extract-hook={_COMPILE}")
     command += [suite, str(archive), *_sources(suite)]
     tell(f"fetching {', '.join(recipe.packages)} from Debian {suite}")
     quiet = subprocess.DEVNULL

@@ -133,7 +133,7 @@ class ImageStore:
             layers=tuple(map(str, folders)),
             config=_run_config(config.config or RunConfig()),
             size_bytes=manifest.config.size + sum(layer.size for layer in manifest.layers),
-            created=config.created or "",
+            created=config.created or name.facts.get("since", ""),
             origin="pulled" if name.facts.get("origin") == "pulled" else "local",
         )
 
