@@ -57,8 +57,8 @@ def echo(name: str) -> str:
     code = (
         "import http.server as h\\n"
         "class H(h.BaseHTTPRequestHandler):\\n"
-        f" def do_GET(s): b=('{name} '+s.path).encode(); s.send_response(200); s.send_header('Content-Length',str(len(b)));"
-        " s.end_headers(); s.wfile.write(b)\\n"
+        f" def do_GET(s): b=('{name} '+s.path).encode(); s.send_response(200);"
+        " s.send_header('Content-Length',str(len(b))); s.end_headers(); s.wfile.write(b)\\n"
         "h.ThreadingHTTPServer(('',8080),H).serve_forever()"
     )
     return f"""
@@ -71,7 +71,10 @@ spec:
     metadata: {{labels: {{app: {name}}}}}
     spec:
       containers:
-      - {{name: echo, image: "python:3", command: [python3, -c, "{code}"], readinessProbe: {{tcpSocket: {{port: 8080}}}}}}
+      - name: echo
+        image: python:3
+        command: [python3, -c, "{code}"]
+        readinessProbe: {{tcpSocket: {{port: 8080}}}}
 ---
 apiVersion: v1
 kind: Service

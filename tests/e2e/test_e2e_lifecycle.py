@@ -1,0 +1,137 @@
+"""Start, stop, side by side, killed: nothing is left and nothing acknowledged is lost."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import cluster
+import pytest
+from cluster import Cluster
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[Cluster]:
+    made = cluster.new(tmp_path / "state")
+    yield made
+    if made.process is not None and made.process.poll() is None:
+        made.stop(signal.SIGKILL)
+
+
+def traces() -> dict[str, set[str]]:
+    """What an instance could leave on the host."""
+    links = set(os.listdir("/sys/class/net"))
+    mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+    rules = set(
+        subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout.split("\n")
+    )
+    return {"links": links, "mounts": mounts, "rules": rules}
+
+
+def processes_of(made: Cluster) -> list[str]:
+    """Command lines that mention the state directory."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdecimal() and int(name) != os.getpid():
+            try:
+                line = Path(f"/proc/{name}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            except OSError:
+                continue
+            if str(made.state_dir) in line:
+                found.append(line)
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_nothing_is_left(instance: Cluster, number: signal.Signals) -> None:
+    before = traces()
+    instance.start()
+    instance.kubectl("create", "-f", "-", text="{apiVersion: v1, kind: ConfigMap, metadata: {name: kept}}")
+    instance.stop(number)
+    deadline = threading.Event()
+    for _ in range(100):
+        if not processes_of(instance):
+            break
+        deadline.wait(0.05)
+    assert processes_of(instance) == []
+    assert traces() == before
+    for port in (instance.http, instance.https, instance.api):
+        with socket.create_server(("127.0.0.1", port)):
+            pass
+    instance.start()
+    assert "kept" in instance.kubectl("get", "configmap", "kept", "-o", "name")
+
+
+def test_two_instances_live_side_by_side(instance: Cluster, tmp_path: Path) -> None:
+    other = cluster.new(tmp_path / "other")
+    instance.start()
+    other.start()
+    try:
+        other.kubectl("create", "-f", "-", text="{apiVersion: v1, kind: ConfigMap, metadata: {name: mine}}")
+        assert "NotFound" in instance.kubectl("get", "configmap", "mine", check=False)
+    finally:
+        other.stop()
+
+
+def test_detach_status_and_down(instance: Cluster) -> None:
+    fairway = [sys.executable, "-m", "fairway.processes.main"]
+    state = ["--state-dir", str(instance.state_dir)]
+    ports = ["--http", f"127.0.0.1:{instance.http}", "--https", f"127.0.0.1:{instance.https}"]
+    up = [*fairway, "up", *state, *ports, "--api", f"127.0.0.1:{instance.api}", "--detach"]
+    done = subprocess.run(up, capture_output=True, text=True, timeout=60, check=True)
+    assert str(instance.kubeconfig) in done.stdout
+    again = subprocess.run(up, capture_output=True, text=True, timeout=60, check=False)
+    assert again.returncode == 1
+    assert "another fairway runs with this state directory" in again.stderr
+    status = subprocess.run([*fairway, "status", *state], capture_output=True, text=True, timeout=30, check=True)
+    assert "1 node" in status.stdout
+    subprocess.run([*fairway, "down", *state], timeout=30, check=True)
+    assert subprocess.run([*fairway, "status", *state], capture_output=True, timeout=30, check=False).returncode == 3
+    assert processes_of(instance) == []
+
+
+def test_a_taken_port_names_the_flag_and_the_way_out(instance: Cluster) -> None:
+    with socket.create_server(("127.0.0.1", instance.http)):
+        command = [sys.executable, "-m", "fairway.processes.main", "up", "--state-dir", str(instance.state_dir)]
+        command += ["--http", f"127.0.0.1:{instance.http}", "--https", f"127.0.0.1:{instance.https}"]
+        done = subprocess.run(
+            [*command, "--api", f"127.0.0.1:{instance.api}"], capture_output=True, text=True, timeout=30, check=False
+        )
+    assert done.returncode == 1
+    for part in (f"127.0.0.1:{instance.http}", "--http", "already in use", "ss -ltnp"):
+        assert part in done.stderr
+
+
+def test_no_acknowledged_write_is_lost_when_the_engine_is_killed(instance: Cluster) -> None:
+    instance.start()
+    acknowledged: list[str] = []
+    stop = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            body = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"w-{number}"}})
+            answer = instance.kubectl("create", "--validate=false", "-f", "-", text=body, check=False)
+            if "created" in answer:
+                acknowledged.append(f"w-{number}")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    for _ in range(5):
+        stop.wait(random.uniform(0.5, 1.5))
+        os.kill(instance.engine_pid(), signal.SIGKILL)
+    stop.wait(2)
+    stop.set()
+    writer.join()
+    stored = instance.kubectl("get", "configmaps", "-o", "name")
+    assert len(acknowledged) > 5
+    assert [name for name in acknowledged if f"configmap/{name}\n" not in stored] == []
