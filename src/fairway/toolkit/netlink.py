@@ -5,7 +5,6 @@ import os
 import socket
 import struct
 from types import TracebackType
-from typing import Self
 
 from fairway.toolkit import linux
 
@@ -49,8 +48,8 @@ class Netlink:
         self._socket.bind((0, 0))
         self._sequence = 0
 
-    @classmethod
-    def inside(cls, namespace_path: str) -> Self:
+    @staticmethod
+    def inside(namespace_path: str) -> "Netlink":
         """A socket in another network namespace. The calling thread enters it and comes back."""
         home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         there = -1
@@ -58,7 +57,7 @@ class Netlink:
             there = os.open(namespace_path, os.O_RDONLY | os.O_CLOEXEC)
             linux.setns(there, linux.CLONE_NEWNET)
             try:
-                return cls()
+                return Netlink()
             finally:
                 linux.setns(home, linux.CLONE_NEWNET)
         finally:
@@ -66,7 +65,7 @@ class Netlink:
             if there >= 0:
                 os.close(there)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Netlink":
         return self
 
     def __exit__(

@@ -1,0 +1,55 @@
+"""Process 1 of a container, from the fork to the exec of its program."""
+
+import json
+import os
+import socket
+
+from fairway.engine.kubelet.runtime import cgroups, privileges, program, rootfs, sandbox
+from fairway.engine.kubelet.runtime.wire import Spec
+from fairway.toolkit import linux
+
+_PREFIX = "failed to create shim task: OCI runtime create failed: unable to start container process: "
+
+
+def identity(spec: Spec) -> program.Identity:
+    """Capabilities and filter of a container. Raises UnknownCapability."""
+    kept = privileges.kept(spec.capabilities_add, spec.capabilities_drop)
+    code = privileges.filter_program(spec.seccomp, kept)
+    return program.Identity(kept, code, no_new_privileges=spec.no_new_privileges)
+
+
+def become(
+    spec: Spec,
+    joined: sandbox.Handles,
+    entrances: tuple[int, ...],
+    who: program.Identity,
+    stdio: tuple[int, int],
+    report: int,
+) -> None:
+    """Turn this freshly forked process 1 into the container; never returns.
+
+    A failure is written to the pipe `report` as a JSON string; a program that runs closes it unwritten.
+    """
+    try:
+        cgroups.enter(entrances)
+        joined.enter()
+        linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWCGROUP)
+        os.setsid()
+        if spec.hostname:
+            socket.sethostname(spec.hostname)
+        folders = (spec.upper_dir, spec.work_dir, spec.merged_dir)
+        rootfs.enter(spec.layers, folders, spec.volumes, joined.shm_path, read_only=spec.read_only_root)
+        account = privileges.Account(spec.uid, spec.gid, spec.groups)
+        program.reset_process()
+        program.run(spec.args, spec.env, spec.cwd, account, who, stdio, die_with_parent=True)
+    except Exception as error:  # the border of this process: whatever happened must reach the shim
+        os.write(report, json.dumps(f"{_PREFIX}{_words(error)}: unknown").encode())
+    finally:
+        os._exit(128)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or repr(error)
+    expected = isinstance(error, (rootfs.MountFailure, program.StartFailure))
+    return str(error) if expected else f"{type(error).__name__}: {error}"

@@ -1,0 +1,78 @@
+"""What goes over the zygote's socket: one JSON request and one JSON answer per connection, each with its length first.
+
+Used by the zygote and its children, so it imports nothing heavy: `Spec` is `model.ContainerSpec` without msgspec.
+"""
+
+import json
+import socket
+import struct
+
+from fairway.engine.kubelet.runtime.cgroups import Limits
+
+LENGTH = struct.Struct(">I")
+MOST_BYTES = 64 * 1024 * 1024
+
+
+class Volume:
+    """One mount of a container."""
+
+    def __init__(self, source: str, target: str, read_only: bool, kind: str, size_bytes: int | None) -> None:
+        self.source = source
+        self.target = target
+        self.read_only = read_only
+        self.kind = kind
+        self.size_bytes = size_bytes
+
+
+class Spec:
+    """A container to start, decoded from the JSON of a `model.ContainerSpec`."""
+
+    def __init__(self, encoded: str | bytes) -> None:
+        raw = json.loads(encoded)
+        self.id: str = raw["id"]
+        self.layers: tuple[str, ...] = tuple(raw["rootfs_layers"])
+        self.upper_dir: str = raw["upper_dir"]
+        self.work_dir: str = raw["work_dir"]
+        self.merged_dir: str = raw["merged_dir"]
+        self.args: tuple[str, ...] = tuple(raw["args"])
+        self.env: dict[str, str] = dict(raw["env"])
+        self.cwd: str = raw["cwd"] or "/"
+        self.uid: int | None = raw["uid"]
+        self.gid: int | None = raw["gid"]
+        self.groups: tuple[int, ...] = tuple(raw["groups"])
+        self.volumes = tuple(Volume(**each) for each in raw["mounts"])
+        self.hostname: str = raw["hostname"]
+        self.log_path: str = raw["log_path"]
+        self.state_path: str = raw["state_path"]
+        self.sandbox: str = raw["sandbox"]
+        self.cgroup: str = raw["cgroup"]
+        self.limits = Limits(raw["memory_limit_bytes"], raw["cpu_quota_us"], raw["cpu_shares"], raw["pids_limit"])
+        self.capabilities_add: tuple[str, ...] = tuple(raw["capabilities_add"])
+        self.capabilities_drop: tuple[str, ...] = tuple(raw["capabilities_drop"])
+        self.read_only_root: bool = raw["read_only_root"]
+        self.no_new_privileges: bool = raw["no_new_privileges"]
+        self.seccomp: str = raw["seccomp"]
+
+
+def send(channel: socket.socket, message: dict[str, object]) -> None:
+    """One message."""
+    body = json.dumps(message).encode()
+    channel.sendall(LENGTH.pack(len(body)) + body)
+
+
+def receive(channel: socket.socket) -> bytes:
+    """The body of one message; ConnectionError when the other side went away or sends nonsense."""
+    (length,) = LENGTH.unpack(_exactly(channel, LENGTH.size))
+    if length > MOST_BYTES:
+        raise ConnectionError(f"a message of {length} bytes is too long")
+    return _exactly(channel, length)
+
+
+def _exactly(channel: socket.socket, count: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < count:
+        part = channel.recv(min(count - len(parts), 1 << 20))
+        if not part:
+            raise ConnectionError("the connection was closed in the middle of a message")
+        parts += part
+    return bytes(parts)

@@ -1,0 +1,166 @@
+"""The zygote: a small process that forks a child for each request; a child that starts a container becomes its shim.
+
+    python -m fairway.engine.kubelet.runtime.zygote --socket PATH [--run-dir DIR]
+
+It has everything imported before the first request and can import nothing afterwards: a process that has entered a
+container's root would otherwise run that image's `warnings.py` as root. It holds no state, so it may be killed and
+started again at any time; containers go on. SIGTERM ends it cleanly.
+"""
+
+import argparse
+import gc
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+
+from fairway.engine.kubelet.runtime import execute, sandbox, shim, wire
+from fairway.toolkit import linux
+
+_BACKLOG = 512
+_UCRED = struct.Struct("3i")
+_PACKAGE = "fairway.engine.kubelet"
+# The second life of the process, see `_write_protect`. The room's own __init__ is replaced by an empty package, as it
+# would import the whole kubelet.
+_SECOND_LIFE = f"""
+import sys, types
+root, name = sys.argv.pop(1), "{_PACKAGE}"
+sys.path.append(root)
+import fairway.engine
+sys.modules[name] = types.ModuleType(name)
+sys.modules[name].__path__ = [root + "/" + name.replace(".", "/")]
+from fairway.engine.kubelet.runtime import zygote
+zygote.run(*sys.argv[1:])
+"""
+
+
+def main() -> None:
+    """Read the command line, then start over as the small, write-protected process."""
+    parser = argparse.ArgumentParser(description="Fork a shim per container.")
+    parser.add_argument("--socket", required=True, help="Unix socket to listen on")
+    parser.add_argument("--run-dir", help="folder of sandboxes and containers, default: the socket's folder")
+    options = parser.parse_args()
+    address = os.path.abspath(options.socket)
+    root = os.path.abspath(__file__).removesuffix("/" + _PACKAGE.replace(".", "/") + "/runtime/zygote.py")
+    run_dir = os.path.abspath(options.run_dir or os.path.dirname(address))
+    _write_protect([sys.executable, "-I", "-S", "-c", _SECOND_LIFE, root, address, run_dir])
+
+
+def _write_protect(arguments: list[str]) -> None:
+    """Execute Python again from a read-only view of its file.
+
+    A container may reach the program of a process that is about to become part of it as /proc/self/exe, and could
+    overwrite it when root is root on both sides (CVE-2019-5736). Through this view it cannot be opened for writing.
+    """
+    view = linux.open_tree(os.path.realpath(sys.executable), recursive=False)
+    linux.mount_setattr(view, set_flags=linux.MOUNT_ATTR_RDONLY)
+    os.execve(view, arguments, {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"})
+
+
+def run(address: str, run_dir: str) -> None:
+    """Listen and fork until SIGTERM."""
+    _be_alone()
+    os.makedirs(run_dir, mode=0o700, exist_ok=True)
+    listener = _listen(address)
+    seal_imports()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        while True:
+            channel, _ = listener.accept()
+            with channel:
+                if not _fork():
+                    _child(listener, channel, run_dir)
+    finally:
+        os.unlink(address)
+
+
+def seal_imports() -> None:
+    """From here on no module can be imported in this process and its children."""
+    sys.path[:] = []
+    sys.meta_path[:] = []
+    sys.path_hooks[:] = []
+    sys.path_importer_cache.clear()
+
+
+def _be_alone() -> None:
+    """Own session, no inherited descriptors, no signals from a terminal, children reaped by the kernel."""
+    linux.close_range(3)
+    if os.getpid() != os.getsid(0):
+        os.setsid()
+    linux.set_process_name("zygote")
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+
+def _listen(address: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        os.unlink(address)  # left by a zygote that was killed
+    except FileNotFoundError:
+        pass
+    os.umask(0o177)
+    listener.bind(address)
+    os.umask(0o022)
+    listener.listen(_BACKLOG)
+    return listener
+
+
+def _fork() -> int:
+    """0 in the child. Without a free process slot nobody answers: the asking side sees a closed connection."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))  # whose handler must not run in the child
+    try:
+        pid = os.fork()
+    except OSError as error:
+        pid = -1
+        sys.stderr.write(f"level=error room=zygote did=fork error={error.strerror!r}\n")
+    if pid == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
+    return pid
+
+
+def _child(listener: socket.socket, channel: socket.socket, run_dir: str) -> None:
+    """The life of a child: one request. Never returns."""
+    try:
+        listener.close()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setsid()
+        _answer(channel, run_dir)
+    except Exception as error:  # the border of this process
+        sys.stderr.write(f"level=error room=zygote did=answer error={error!r}\n")
+    finally:
+        os._exit(0)
+
+
+def _answer(channel: socket.socket, run_dir: str) -> None:
+    _, uid, _ = _UCRED.unpack(channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    if uid != os.geteuid():
+        return
+    request = json.loads(wire.receive(channel))
+    try:
+        _serve(channel, run_dir, request)
+    except (OSError, ValueError, KeyError) as error:
+        wire.send(channel, {"error": str(error), "errno": getattr(error, "errno", None)})
+
+
+def _serve(channel: socket.socket, run_dir: str, request: dict[str, object]) -> None:
+    match request["operation"]:
+        case "start":
+            shim.serve(channel, run_dir, str(request["spec"]))
+        case "exec":
+            execute.serve(channel, run_dir, request)
+        case "sandbox":
+            sandbox.create(run_dir, str(request["id"]), str(request["hostname"]))
+            wire.send(channel, {})
+        case other:
+            wire.send(channel, {"error": f"unknown operation {other!r}"})
+
+
+if __name__ == "__main__":
+    main()
