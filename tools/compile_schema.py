@@ -204,11 +204,11 @@ def always(go_type: go_types.GoType) -> list[str]:
 def add_always(types: dict[str, Any], program: pathlib.Path) -> None:
     """Put `always` into each compiled type whose Go struct the program carries; times, which may be null, are not."""
     known = {definition_name(found): always(found) for found in go_types.GoProgram(program).structs().values()}
-    for name, type in types.items():
-        fields = type.get("fields", {})
+    for name, compiled_type in types.items():
+        fields = compiled_type.get("fields", {})
         names = [field for field in (known | ALWAYS).get(name, ()) if field in fields and is_written(fields[field])]
         if names:
-            type["always"] = names
+            compiled_type["always"] = names
 
 
 def is_written(value: Any) -> bool:

@@ -65,6 +65,11 @@ def pointed(type: GoType) -> GoType:
     return type.elem if type.kind == go_types.POINTER and type.elem else type
 
 
+def is_repeated(type: GoType) -> bool:
+    """Whether a slice is a repeated field: one with a name is a message of items; the tag says `opt` for either."""
+    return type.kind == go_types.SLICE and not type.name and not (type.elem and type.elem.kind == go_types.UINT8)
+
+
 def entry(field: GoField) -> list[Any] | None:
     """`[number, JSON name, code, message, flags]` of one struct member; None when it is not on the wire."""
     tag = field.tags.get("protobuf", "-").split(",")
@@ -78,7 +83,7 @@ def entry(field: GoField) -> list[Any] | None:
     held = pointed(held)
     if held.kind == go_types.MAP and held.elem:
         held, flags = held.elem, flags | MAP
-    elif held.kind == go_types.SLICE and tag[2] == "rep" and held.elem:
+    elif is_repeated(held) and held.elem:
         held, flags = pointed(held.elem), flags | REPEATED
     code, message = value_code(held)
     return [int(tag[1]), name, code, message, flags]

@@ -94,7 +94,15 @@ def _element_text(element: str) -> str:
     form, _, content = element.partition(":")
     if form == "f":
         return f".{content}"
-    if form == "k":
-        pairs = json.loads(content).items()
-        return "[" + ",".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in pairs) + "]"
+    if form == "k" and isinstance(keys := _decoded(content), dict):
+        pairs = (f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in keys.items())
+        return f"[{','.join(pairs)}]"
     return f"[={content}]" if form == "v" else f"[{content}]"
+
+
+def _decoded(content: str) -> Any:
+    """The JSON of a path element; nothing when a client has written something else there."""
+    try:
+        return msgspec.json.decode(content)
+    except msgspec.DecodeError:
+        return None

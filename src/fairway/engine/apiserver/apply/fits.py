@@ -49,19 +49,12 @@ def _check_elements(type: Type, value: list[Any], path: Path, found: list[str]) 
             try:
                 name = element(type, item, path, index)
             except KeyMissing as missing:
-                found.append(_at(path, _omits(index, missing.key)))
+                found.append(_at(path, str(missing)))
                 continue
             if name in seen:
                 found.append(_at(path, f"duplicate entries for key {text((name,))}"))
             seen.add(name)
         _check(item_of(type), item, (*path, name), found)
-
-
-def _omits(index: int, key: str) -> str:
-    return (
-        f'element {index}: associative list with keys has an element that omits key field "{key}" '
-        "(and doesn't have default value)"
-    )
 
 
 def _expected(type: Type, value: Any) -> str:

@@ -45,16 +45,20 @@ def apply(
     wish = _Wish(type, applied, Manager(manager, APPLY, "", subresource), time, roots)
     before = zero(type, applied) if live is None else without_entries(live)
     try:
-        known = _known(type, live, before, str(applied["apiVersion"]), time)
-        result, managed = _applied(wish, before, known, force or None)
+        known = _known(wish, live, before)
+    except ValueError as error:
+        raise PatchError(f"failed to decode managed fields: {error}", 500) from None
+    try:
+        result, managed = _applied(wish, before, known, force)
+    except KeyMissing as missing:
+        message = f"failed to create typed live object: {text(missing.path)}: {missing}"
+        raise PatchError(message, 500) from None
     except _Conflicts as conflicts:
         allowed = _inherited(type, before, applied) if manager == "kubectl" else set()
         left = [(who, path) for who, path in conflicts.found if path not in allowed]
         if left:
             raise _conflict(left) from None
         result, managed = _applied(wish, before, known, True)
-    except ValueError as error:
-        raise PatchError(f"failed to decode managed fields: {error}", 500) from None
     result = _annotated(result, applied) if manager == "kubectl" else result
     return managers.written(result, managers.capped(managed))
 
@@ -67,6 +71,11 @@ class _Wish(msgspec.Struct, frozen=True):
     who: Manager
     time: str
     reset: tuple[Path, ...]
+
+    @property
+    def version(self) -> str:
+        """The API version that the configuration is written in."""
+        return str(self.applied.get("apiVersion", ""))
 
 
 class _Conflicts(Exception):
@@ -89,38 +98,36 @@ def _refuse(type: Type, applied: dict[str, Any]) -> None:
         raise PatchError(f"failed to create typed patch object ({where}; {version}, Kind={kind}): {message}", 500)
 
 
-def _known(type: Type, live: dict[str, Any] | None, before: dict[str, Any], version: str, time: str) -> Managed:
+def _known(wish: _Wish, live: dict[str, Any] | None, before: dict[str, Any]) -> Managed:
     """The live entries; an object that nobody has owned so far was owned by whoever came before.  Raises ValueError."""
     managed = managers.read(live)
     if managed or live is None:
         return managed
-    change = compare(type, zero(type, before), before)
-    exclude(change, reset_paths(type, ""))
+    change = compare(wish.type, zero(wish.type, before), before)
+    exclude(change, wish.reset)
     gained = (change.added | change.modified) - NOT_OWNED
-    return {Manager(BEFORE_FIRST_APPLY, UPDATE, version): Owned(gained, version, time)} if gained else {}
+    first = Manager(BEFORE_FIRST_APPLY, UPDATE, wish.version, wish.who.subresource)
+    return {first: Owned(gained, wish.version, wish.time)} if gained else {}
 
 
 def _applied(wish: _Wish, before: dict[str, Any], known: Managed, force: bool | None) -> tuple[dict[str, Any], Managed]:
     """The merged object and its owners.  Raises _Conflicts unless forced."""
     wanted = outside(fields_set(wish.type, wish.applied), wish.reset)
     last = known.get(wish.who)
-    version = str(wish.applied["apiVersion"])
-    managed = known | {wish.who: Owned(wanted, version, last.time if last else "")}
+    managed = known | {wish.who: Owned(wanted, wish.version, last.time if last else "")}
     result = merged(wish.type, before, wish.applied)
     if last and not last.fields <= wanted:
         result = _pruned(wish.type, result, managed, last.fields)
     managed = _settled(wish, before, result, managed, force)
-    own = managed.get(wish.who)
-    if own:
-        left = own.fields - NOT_OWNED
-        changed = result is not before and result != before
-        managed[wish.who] = Owned(left, version, wish.time if changed or not own.time else own.time)
-        if not left:
-            del managed[wish.who]
+    own = managed.pop(wish.who, None)
+    if own and own.fields - NOT_OWNED:
+        # Upstream does not write a time when the object stays as it was.
+        time = own.time if result == before else wish.time
+        managed[wish.who] = Owned(own.fields - NOT_OWNED, wish.version, time)
     return without_nulls(result), managed
 
 
-def _settled(wish: _Wish, before: Any, after: Any, managed: Managed, force: bool | None) -> Managed:
+def _settled(wish: _Wish, before: Any, after: Any, managed: Managed, force: bool) -> Managed:
     """The others lose what this apply changed or removed.  Raises _Conflicts when they owned it and force is off."""
     change = compare(wish.type, before, after)
     exclude(change, wish.reset)
@@ -159,7 +166,7 @@ def _inherited(type: Type, live: dict[str, Any], applied: dict[str, Any]) -> Fie
             return set()
         change = compare(type, last, live)
         return fields_set(type, last) - change.modified - change.added - change.removed
-    except (ValueError, KeyMissing):
+    except (msgspec.DecodeError, KeyMissing):
         return set()
 
 
@@ -176,10 +183,15 @@ def _annotated(result: dict[str, Any], applied: dict[str, Any]) -> dict[str, Any
 
 
 def _last_applied(applied: dict[str, Any]) -> str:
+    """The configuration as the annotation holds it: keys in order, without the annotation itself, as Go encodes it."""
     metadata = dict(applied.get("metadata") or {})
-    annotations = {key: value for key, value in (metadata.get("annotations") or {}).items() if key != LAST_APPLIED}
-    metadata["annotations"] = annotations
-    return msgspec.json.encode(applied | {"metadata": metadata}, order="sorted").decode() + "\n"
+    if "annotations" in metadata:
+        kept = {key: value for key, value in (metadata["annotations"] or {}).items() if key != LAST_APPLIED}
+        metadata["annotations"] = kept
+    body = msgspec.json.encode(applied | {"metadata": metadata}, order="sorted").decode()
+    for character, escape in (("&", "\\u0026"), ("<", "\\u003c"), (">", "\\u003e")):
+        body = body.replace(character, escape)
+    return body + "\n"
 
 
 def _conflict(found: list[tuple[Manager, Path]]) -> Conflict:

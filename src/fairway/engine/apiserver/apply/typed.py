@@ -18,7 +18,10 @@ class KeyMissing(Exception):
     """A list element lacks one of the keys that the list is merged by."""
 
     def __init__(self, path: Path, index: int, key: str) -> None:
-        super().__init__(path, index, key)
+        super().__init__(
+            f'element {index}: associative list with keys has an element that omits key field "{key}" '
+            "(and doesn't have default value)"
+        )
         self.path = path
         self.index = index
         self.key = key

@@ -187,7 +187,7 @@ def _scalar(code: Code, data: bytes) -> Any:
         return base64.b64encode(data).decode()
     if code is Code.RAW:
         raw = dict(_fields(data)).get(1, b"")
-        return msgspec.json.decode(_chunk(raw)) if raw else None
+        return _json(_chunk(raw)) if raw else None
     if code is Code.ITEMS:
         return [_string(value) for number, value in _fields(data) if number == 1]
     parts = dict(_fields(data))
@@ -196,6 +196,13 @@ def _scalar(code: Code, data: bytes) -> Any:
     if code is Code.INT_OR_STRING:
         return _string(parts.get(3, b"")) if parts.get(1) else _signed(_number(parts.get(2, 0)))
     return _time(code, parts)
+
+
+def _json(raw: bytes) -> Any:
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(f"JSON inside a protobuf message: {error}") from None
 
 
 def _time(code: Code, parts: dict[int, Any]) -> str | None:

@@ -11,7 +11,7 @@ class _Object(list[tuple[str, Any]]):
 def duplicates(body: bytes) -> tuple[str, ...]:
     """The path of each key that is written again in the same object, such as `spec.containers[0].image`, in order.
 
-    Raises ValueError when the body is not JSON.
+    Raises ValueError when the body is not JSON or nested too deeply.
     """
     seen_twice = False
 
@@ -20,11 +20,14 @@ def duplicates(body: bytes) -> tuple[str, ...]:
         if len(pairs) > 1 and len({key for key, _ in pairs}) < len(pairs):
             seen_twice = True
 
-    json.loads(body, object_pairs_hook=merged)
-    if not seen_twice:
-        return ()
-    found: dict[str, None] = {}
-    _collect(json.loads(body, object_pairs_hook=_Object), "", found)
+    try:
+        json.loads(body, object_pairs_hook=merged)
+        if not seen_twice:
+            return ()
+        found: dict[str, None] = {}
+        _collect(json.loads(body, object_pairs_hook=_Object), "", found)
+    except RecursionError:
+        raise ValueError("the body is nested too deeply") from None
     return tuple(found)
 
 

@@ -1,12 +1,16 @@
-"""Drop what a typed server would not keep of a body: unknown fields and nulls."""
+"""A body as a typed server would keep it: no unknown fields, no nulls, quantities and times in their canonical form."""
 
 from typing import Any
 
+from fairway.engine.apiserver.schema.canonical import canonical
 from fairway.engine.apiserver.schema.types import Shape, Type, item_of
 
 
 def prune(type: Type, value: Any) -> Any:
-    """`value` without fields that the type does not know and without nulls; unchanged parts are shared, not copied."""
+    """`value` without fields that the type does not know and without nulls, its scalars canonical.
+
+    Parts that stay as they were are shared, not copied.
+    """
     if type.plain or value.__class__ not in type.accepts:
         return value
     if type.shape is Shape.OBJECT:
@@ -15,7 +19,7 @@ def prune(type: Type, value: Any) -> Any:
         return _values(item_of(type), value)
     if type.shape is Shape.LIST:
         return _elements(item_of(type), value)
-    return value
+    return canonical(type.shape, value)
 
 
 def _members(type: Type, value: dict[str, Any]) -> dict[str, Any]:
