@@ -82,6 +82,7 @@ class Connection(asyncio.Protocol):
         self._requests: deque[Request] = deque()
         self._busy = False
         self._draining = False
+        self._streaming = False
         self._discarding = False
         self._reading_paused = False
         self._paused_since: float | None = None
@@ -266,6 +267,7 @@ class Connection(asyncio.Protocol):
         framing = (("Transfer-Encoding", "chunked"),) if chunked else ()
         self.transport.write(head(stream.status, (*stream.headers, *framing, *self._connection_header(request))))
         sink = _StreamSink(self, chunked=chunked, mute=request.method == "HEAD")
+        self._streaming = True
         try:
             await stream.run(sink)
         except Exception as error:  # see _answer; the head is out, so only cutting it off tells the client
@@ -274,6 +276,8 @@ class Connection(asyncio.Protocol):
         else:
             sink.end()
             self._finish(request)
+        finally:
+            self._streaming = False
 
     def _connection_header(self, request: Request) -> tuple[tuple[str, str], ...]:
         if self._draining or not request.keep_alive:
@@ -366,10 +370,12 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
 
     def drain(self) -> None:
-        """Take no further request; close as soon as the running one is answered."""
+        """Take no further request; end a stream at once, and close as soon as a running request is answered."""
         self._draining = True
         self._requests.clear()
-        if not self._busy and self.transport is not None:
+        if self._streaming and self._task is not None:
+            self._task.cancel()
+        if self.transport is not None and (self._streaming or not self._busy):
             self.transport.close()
 
     def expire(self, now: float) -> None:

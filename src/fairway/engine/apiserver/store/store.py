@@ -122,15 +122,18 @@ class Store:
     def put(self, key: Key, obj: Object, previous: Entry | None) -> asyncio.Future[Entry]:
         """Store an object in place of `previous` (None: create); sets its resourceVersion.
 
-        Raises Conflict at once when `latest` is another version; the future raises CommitFailed.
+        Raises Conflict at once when `latest` is another version, Broken when no write can succeed any more; the future
+        raises CommitFailed.
         """
         self._expect(key, previous)
         revision = self._assigned + 1
         entry = Entry(key, revision, encode(obj, revision))
         return self._stage(Event(ADDED if previous is None else MODIFIED, entry, previous), entry)
 
-    def delete(self, key: Key, obj: Object, previous: Entry) -> asyncio.Future[Entry]:
-        """Remove an object; `obj` is its last state, which watchers and the future get. Raises Conflict as `put`."""
+    def delete(self, key: Key, obj: Object, previous: Entry | None) -> asyncio.Future[Entry]:
+        """Remove an object; `obj` is its last state, which watchers and the future get. Raises as `put`."""
+        if previous is None:
+            raise Conflict(f"{key.resource} {key.namespace}/{key.name} is not there")
         self._expect(key, previous)
         revision = self._assigned + 1
         entry = Entry(key, revision, encode(obj, revision))

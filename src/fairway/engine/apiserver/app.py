@@ -1,0 +1,157 @@
+"""The chain of every request: identity → permission → endpoint (→ admission → registry → store)."""
+
+from collections.abc import Awaitable
+
+import msgspec
+
+from fairway.engine.apiserver import errors
+from fairway.engine.apiserver.authentication import ANONYMOUS, authenticate
+from fairway.engine.apiserver.authorization import Attributes, authorize, refusal
+from fairway.engine.apiserver.endpoints import (
+    HEALTH_PROBES,
+    SERVED_SUBRESOURCES,
+    VERSION,
+    Call,
+    Discovery,
+    Health,
+    Objects,
+    OpenApi,
+    Pods,
+    Target,
+    answers,
+    parse_path,
+    queries,
+    verb_of,
+)
+from fairway.engine.apiserver.endpoints.queries import Query
+from fairway.engine.apiserver.registry import Kinds
+from fairway.engine.apiserver.resources import Kind
+from fairway.toolkit.http_messages import Reply, Request, Response
+
+_PATHS = (
+    "/api", "/api/v1", "/apis", "/healthz", "/healthz/log", "/healthz/ping", "/livez", "/livez/ping", "/openapi/v3",
+    "/readyz", "/readyz/ping", "/version",
+)  # fmt: skip
+"""What `/` lists, besides the groups."""
+
+
+class App:
+    """Answers requests; failures of clients become Status objects here and nowhere else."""
+
+    def __init__(
+        self, kinds: Kinds, objects: Objects, pods: Pods, discovery: Discovery, openapi: OpenApi, health: Health
+    ) -> None:
+        self._kinds = kinds
+        self._objects = objects
+        self._pods = pods
+        self._discovery = discovery
+        self._openapi = openapi
+        self._health = health
+
+    def handle(self, request: Request) -> Reply | Awaitable[Reply]:
+        """The handler of the HTTP server."""
+        try:
+            reply = self._route(request)
+        except errors.ApiError as error:
+            return answers.failure(error)
+        if isinstance(reply, Awaitable):
+            return self._later(request, reply)
+        if isinstance(reply, Response) and answers.wants_gzip(request, reply):
+            return answers.packed(request, reply)
+        return reply
+
+    async def _later(self, request: Request, reply: Awaitable[Reply]) -> Reply:
+        try:
+            made = await reply
+        except errors.ApiError as error:
+            return answers.failure(error)
+        return await answers.packed(request, made) if isinstance(made, Response) else made
+
+    def _route(self, request: Request) -> Reply | Awaitable[Reply]:
+        query = queries.parse(request.query)
+        target = parse_path(request.path)
+        if target is None or not target.plural:
+            return self._document(request, query)
+        return self._resource(request, target, query)
+
+    # --- objects
+
+    def _resource(self, request: Request, target: Target, query: Query) -> Reply | Awaitable[Reply]:
+        verb = verb_of(request.method, target, query)
+        user = authenticate(request)
+        attributes = Attributes(
+            user,
+            verb,
+            request.path,
+            target.group,
+            target.version,
+            target.plural,
+            target.subresource,
+            target.namespace or "",
+            target.name,
+        )
+        self._authorize(attributes)
+        kind = self._kinds.find(target.group, target.version, target.plural)
+        if kind is None or not _fits(kind, target):
+            return answers.page_not_found()
+        if not verb:
+            raise errors.method_not_allowed()
+        call = Call(request, _own_namespace(kind, target), kind, verb, query, user)
+        if target.subresource and kind.plural == "pods":
+            reply = self._pods.answer(call)
+            if reply is not None:
+                return reply
+        return self._objects.answer(call)
+
+    def _authorize(self, attributes: Attributes) -> None:
+        """Raises ApiError 401 and 403."""
+        if authorize(attributes):
+            return
+        if attributes.user == ANONYMOUS:
+            raise errors.unauthorized()
+        why = refusal(attributes)
+        if not attributes.resource:
+            raise errors.ApiError(403, "Forbidden", f"forbidden: {why}", {})
+        raise errors.forbidden(errors.Subject(attributes.group, attributes.resource, attributes.name), why)
+
+    # --- everything else
+
+    def _document(self, request: Request, query: Query) -> Reply:
+        path = request.path.rstrip("/") or "/"
+        verb = request.method.lower()
+        self._authorize(Attributes(authenticate(request), "get" if verb == "head" else verb, request.path))
+        if request.method not in ("GET", "HEAD"):
+            raise errors.method_not_allowed()
+        return self._read(request, path, query) or answers.page_not_found()
+
+    def _read(self, request: Request, path: str, query: Query) -> Response | None:
+        first = path.split("/")[1]
+        if first in HEALTH_PROBES:
+            return self._health.answer(path, query)
+        match first:
+            case "":
+                groups = [f"/apis/{group}/{version}" for group, version in self._kinds.group_versions() if group]
+                return answers.value({"paths": sorted((*_PATHS, *groups))})
+            case "api" | "apis":
+                return self._discovery.answer(request, path)
+            case "version":
+                return answers.value(VERSION) if path == "/version" else None
+            case "openapi":
+                return self._openapi.answer(request, path, query)
+        return None
+
+
+def _fits(kind: Kind, target: Target) -> bool:
+    """Whether the URL has the shape of this kind's URLs."""
+    if target.rest or (target.subresource and target.subresource not in kind.subresources):
+        return False
+    if target.subresource and target.subresource not in SERVED_SUBRESOURCES:
+        return False
+    if kind.namespaced:
+        return target.namespace is not None or not target.name
+    return target.namespace is None
+
+
+def _own_namespace(kind: Kind, target: Target) -> Target:
+    """Cluster-wide objects are stored under an empty namespace."""
+    return target if kind.namespaced else msgspec.structs.replace(target, namespace="")

@@ -1,0 +1,14 @@
+"""Requests to answers: verbs, discovery, OpenAPI, health, watch streams, pod subresources."""
+
+from fairway.engine.apiserver.endpoints.calls import Call as Call
+from fairway.engine.apiserver.endpoints.calls import verb_of as verb_of
+from fairway.engine.apiserver.endpoints.discovery import SERVED_SUBRESOURCES as SERVED_SUBRESOURCES
+from fairway.engine.apiserver.endpoints.discovery import Discovery as Discovery
+from fairway.engine.apiserver.endpoints.health import HEALTH_PROBES as HEALTH_PROBES
+from fairway.engine.apiserver.endpoints.health import VERSION as VERSION
+from fairway.engine.apiserver.endpoints.health import Health as Health
+from fairway.engine.apiserver.endpoints.objects import Objects as Objects
+from fairway.engine.apiserver.endpoints.openapi import OpenApi as OpenApi
+from fairway.engine.apiserver.endpoints.pods import Pods as Pods
+from fairway.engine.apiserver.endpoints.routes import Target as Target
+from fairway.engine.apiserver.endpoints.routes import parse_path as parse_path

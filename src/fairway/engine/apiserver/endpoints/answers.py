@@ -1,0 +1,76 @@
+"""Bytes as HTTP answers."""
+
+import asyncio
+import gzip
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from fairway.engine.apiserver.errors import ApiError
+from fairway.toolkit.http_messages import Headers, Reply, Request, Response
+
+JSON = "application/json"
+_NO_CACHE = ("Cache-Control", "no-cache, private")
+_JSON_HEADERS: Headers = (_NO_CACHE, ("Content-Type", JSON))
+_GZIP_BYTES_MIN = 128 * 1024
+_THREAD_BYTES_MIN = 1024 * 1024
+_GZIP_LEVEL = 1
+
+_encode = msgspec.json.Encoder().encode
+
+
+def json(body: bytes, status: int = 200, warnings: Iterable[str] = ()) -> Response:
+    """An answer in JSON that is encoded already."""
+    headers = _JSON_HEADERS
+    if warnings:
+        headers = (*headers, *(("Warning", f'299 - "{_quoted(text)}"') for text in warnings))
+    return Response(status, body, headers)
+
+
+def value(content: Any, status: int = 200) -> Response:
+    """An answer in JSON, from a tree."""
+    return json(_encode(content) + b"\n", status)
+
+
+def text(body: str, status: int = 200) -> Response:
+    """A plain text answer."""
+    headers = (_NO_CACHE, ("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff"))
+    return Response(status, body.encode(), headers)
+
+
+def failure(error: ApiError) -> Response:
+    """An error as a Status."""
+    response = value(error.status, error.code)
+    retry = (error.details or {}).get("retryAfterSeconds")
+    if retry:
+        response = msgspec.structs.replace(response, headers=(*response.headers, ("Retry-After", str(retry))))
+    return response
+
+
+def page_not_found() -> Response:
+    """What upstream says about paths that it does not know at all."""
+    return text("404 page not found\n", 404)
+
+
+async def packed(request: Request, response: Response) -> Response:
+    """The same answer, gzipped when it is big and the client takes that."""
+    if not wants_gzip(request, response):
+        return response
+    body = response.body
+    if len(body) >= _THREAD_BYTES_MIN:
+        small = await asyncio.to_thread(gzip.compress, body, _GZIP_LEVEL)
+    else:
+        small = gzip.compress(body, _GZIP_LEVEL)
+    headers = (*response.headers, ("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
+    return Response(response.status, small, headers)
+
+
+def wants_gzip(request: Request, reply: Reply) -> bool:
+    """Whether `packed` would change anything."""
+    big = isinstance(reply, Response) and len(reply.body) >= _GZIP_BYTES_MIN
+    return big and "gzip" in request.header("accept-encoding")
+
+
+def _quoted(warning: str) -> str:
+    return warning.replace("\\", "\\\\").replace('"', '\\"')

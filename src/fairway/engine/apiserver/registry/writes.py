@@ -1,0 +1,206 @@
+"""The way of every write: identity, admission, preparation, allocation, validation, ownership, then the store."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+
+import msgspec
+
+from fairway.engine.apiserver import admission, errors
+from fairway.engine.apiserver.apply import managed_fields
+from fairway.engine.apiserver.registry import deletion, identity
+from fairway.engine.apiserver.registry.allocation import RESOURCE as SERVICES
+from fairway.engine.apiserver.registry.allocation import Claim, ServiceAllocator
+from fairway.engine.apiserver.registry.bodies import Decoded
+from fairway.engine.apiserver.registry.kinds import Kinds, resource_of, subject_of
+from fairway.engine.apiserver.registry.names import generate, uid
+from fairway.engine.apiserver.registry.options import DeleteOptions, WriteOptions
+from fairway.engine.apiserver.resources import Cause, Kind
+from fairway.engine.apiserver.resources.metadata import validate_metadata
+from fairway.engine.apiserver.store import CommitFailed, Entry, Key, Store, encode
+from fairway.engine.apiserver.store.entries import Object
+from fairway.kube.api.meta import timestamp
+from fairway.toolkit.clock import Clock
+
+_GENERATE_ATTEMPTS = 8
+
+Write = Callable[[Key, Object, Entry | None], asyncio.Future[Entry]]
+"""How the store takes a write: new object, old version."""
+
+
+class Change(msgspec.Struct, frozen=True):
+    """How an update goes in: through which subresource, what of it counts, and whether rules are checked.
+
+    `owned` is False when the object says itself who owns what (after a server-side apply).
+    """
+
+    prepare: Callable[[Object, Object], None]
+    subresource: str = ""
+    validated: bool = True
+    owned: bool = True
+
+
+class Writes:
+    """Everything up to the store is decided at once in the event loop; only the commit is waited for."""
+
+    def __init__(self, store: Store, kinds: Kinds, allocator: ServiceAllocator, clock: Clock) -> None:
+        self.store = store
+        self._kinds = kinds
+        self._allocator = allocator
+        self._clock = clock
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    # --- create
+
+    async def create(
+        self, kind: Kind, namespace: str, decoded: Decoded, options: WriteOptions, *, owned: bool = True
+    ) -> Entry:
+        """Raises ApiError."""
+        obj = decoded.obj
+        key = self._name(kind, namespace, obj)
+        now = timestamp(self.now())
+        obj["metadata"].update(uid=uid(), creationTimestamp=now)
+        self._admit(admission.CREATE, kind, key, "", obj, None, options)
+        kind.prepare_create(obj)
+        if owned:
+            obj = self._own(kind, None, obj, options, "")
+        claims, causes = self._allocate(key, obj, None)
+        causes += decoded.missing
+        causes += validate_metadata(obj, kind.name_rule, namespaced=kind.namespaced)
+        causes += kind.validate(obj, None)
+        self._refuse(kind, key.name, causes, claims)
+        if self.store.latest(key) is not None:
+            self._allocator.release(claims)
+            raise errors.already_exists(subject_of(kind, key.name))
+        if options.dry_run:
+            self._allocator.release(claims)
+            return _imagined(key, obj, None)
+        return await self._commit(self.store.put, key, obj, None, claims)
+
+    def _name(self, kind: Kind, namespace: str, obj: Object) -> Key:
+        metadata = obj["metadata"]
+        identity.start(kind, namespace, metadata)
+        if not metadata.get("name") and metadata.get("generateName"):
+            metadata["name"] = self._generate(kind, namespace, str(metadata["generateName"]))
+            kind.default(obj)
+        return Key(resource_of(kind), namespace, str(metadata.get("name") or ""))
+
+    def _generate(self, kind: Kind, namespace: str, prefix: str) -> str:
+        for _ in range(_GENERATE_ATTEMPTS):
+            name = generate(prefix)
+            if self.store.latest(Key(resource_of(kind), namespace, name)) is None:
+                return name
+        raise errors.already_exists(subject_of(kind, prefix))
+
+    # --- update
+
+    async def update(self, kind: Kind, old: Entry, decoded: Decoded, options: WriteOptions, change: Change) -> Entry:
+        """`old` is the latest version; an update that changes nothing gives it back. Raises ApiError."""
+        before, new, key = old.object(), decoded.obj, old.key
+        identity.keep(kind, key, new["metadata"], before["metadata"])
+        self._admit(admission.UPDATE, kind, key, change.subresource, new, before, options)
+        change.prepare(new, before)
+        claims, causes = self._allocate(key, new, before)
+        if change.owned:
+            new = self._own(kind, before, new, options, change.subresource)
+        if change.validated:
+            causes += decoded.missing
+            causes += validate_metadata(new, kind.name_rule, namespaced=kind.namespaced, old=before)
+            causes += kind.validate(new, before)
+        self._refuse(kind, key.name, causes, claims)
+        if identity.unchanged(new, before):
+            return old
+        if options.dry_run:
+            self._allocator.release(claims)
+            return _imagined(key, new, old)
+        if deletion.is_over(kind, new):
+            return await self._commit(self.store.delete, key, new, old, claims)
+        return await self._commit(self.store.put, key, new, old, claims)
+
+    # --- delete
+
+    async def delete(self, kind: Kind, old: Entry, options: DeleteOptions) -> tuple[Entry, bool]:
+        """The object's last state and whether it is gone; otherwise it was marked. Raises ApiError."""
+        key, obj = old.key, old.object()
+        _check_preconditions(kind, old, options)
+        self._admit(admission.DELETE, kind, key, "", None, obj, options)
+        outcome = deletion.plan(kind, obj, options, self.now())
+        if outcome is deletion.Outcome.WAIT:
+            return old, False
+        removed = outcome is deletion.Outcome.REMOVE
+        if options.dry_run:
+            return _imagined(key, obj, old), removed
+        write = self.store.delete if removed else self.store.put
+        return await self._commit(write, key, obj, old, ()), removed
+
+    # --- parts
+
+    def _admit(
+        self,
+        operation: str,
+        kind: Kind,
+        key: Key,
+        subresource: str,
+        obj: Object | None,
+        old: Object | None,
+        options: WriteOptions | DeleteOptions,
+    ) -> None:
+        subject = subject_of(kind, key.name)
+        review = admission.Review(operation, key, subject, subresource, obj, old, options.user, self.store)
+        admission.admit(review)
+
+    def _allocate(self, key: Key, new: Object, old: Object | None) -> tuple[Sequence[Claim], list[Cause]]:
+        return self._allocator.allocate(new, old) if key.resource == SERVICES else ((), [])
+
+    def _refuse(self, kind: Kind, name: str, causes: list[Cause], claims: Sequence[Claim]) -> None:
+        if causes:
+            self._allocator.release(claims)
+            raise errors.invalid(subject_of(kind, name), causes)
+
+    def _own(self, kind: Kind, old: Object | None, new: Object, options: WriteOptions, subresource: str) -> Object:
+        """Record which manager owns which field."""
+        structure = self._kinds.type(kind)
+        if structure is None:
+            return new
+        now = timestamp(self.now())
+        return managed_fields.updated(structure, old, new, options.field_manager, now, subresource, kind.api_version)
+
+    async def _commit(self, write: Write, key: Key, obj: Object, old: Entry | None, claims: Sequence[Claim]) -> Entry:
+        """Wait until a write is durable; when it fails, give back what it had taken (also if nobody waits any more)."""
+        try:
+            future = write(key, obj, old)
+        except CommitFailed as error:
+            self._allocator.release(claims)
+            raise errors.internal(str(error)) from error
+        if claims:
+            future.add_done_callback(lambda done: self._settle(done, claims))
+        try:
+            return await asyncio.shield(future)
+        except CommitFailed as error:
+            raise errors.internal(str(error)) from error
+
+    def _settle(self, done: asyncio.Future[Entry], claims: Iterable[Claim]) -> None:
+        if done.cancelled() or done.exception() is not None:
+            self._allocator.release(claims)
+
+
+def _imagined(key: Key, obj: Object, old: Entry | None) -> Entry:
+    """What a dry run would have stored; a creation has no resource version."""
+    if old is not None:
+        return Entry(key, old.revision, encode(obj, old.revision))
+    obj["metadata"].pop("resourceVersion", None)
+    return Entry(key, 0, msgspec.json.encode({"kind": obj["kind"], "apiVersion": obj["apiVersion"], **obj}))
+
+
+def _check_preconditions(kind: Kind, old: Entry, options: DeleteOptions) -> None:
+    if options.uid is not None and options.uid != old.uid:
+        why = f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {old.uid}"
+        raise errors.conflict(subject_of(kind, old.key.name), why)
+    if options.revision is not None and options.revision != str(old.revision):
+        why = (
+            f"Precondition failed: ResourceVersion in precondition: {options.revision}, "
+            f"ResourceVersion in object meta: {old.revision}"
+        )
+        raise errors.conflict(subject_of(kind, old.key.name), why)

@@ -1,0 +1,143 @@
+"""The API server as one thing that starts and stops."""
+
+import asyncio
+import socket
+from collections.abc import Iterable
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import msgspec
+
+from fairway.engine.apiserver import errors, expiry, schema
+from fairway.engine.apiserver.app import App
+from fairway.engine.apiserver.authentication import LOCAL_LISTENER
+from fairway.engine.apiserver.bootstrap import Address, bootstrap
+from fairway.engine.apiserver.endpoints import Discovery, Health, Objects, OpenApi, Pods, answers
+from fairway.engine.apiserver.registry import Kinds, Registry, ServiceAllocator
+from fairway.engine.apiserver.resources import KINDS, Kind
+from fairway.engine.apiserver.store import Broken, MemoryStore, SqliteStore, Store
+from fairway.toolkit import logs
+from fairway.toolkit.clock import Clock, SystemClock
+from fairway.toolkit.http_messages import Limits, Response
+from fairway.toolkit.http_server import HttpServer, server_tls
+
+log = logs.get("apiserver")
+
+BODY_BYTES_MAX = 3 * 1024 * 1024
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """`state_dir` None keeps everything in memory. TLS needs the three paths as soon as there is a TLS socket.
+
+    `advertise_host` and `advertise_port` are where pods find the API behind its Service.
+    """
+
+    state_dir: Path | None
+    unix_socket: Path
+    kubelet_socket: Path
+    tls_socket: socket.socket | None = None
+    more_tls_sockets: tuple[socket.socket, ...] = ()
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    client_ca: Path | None = None
+    service_cidr: str = "10.96.0.0/16"
+    advertise_host: str = "10.42.0.1"
+    advertise_port: int = 6443
+    drain_seconds: float = 2.0
+
+
+class ApiServer:
+    """`failed` is done when the store can take no more writes: end the process, so that it is started again."""
+
+    def __init__(self, config: Config, *, clock: Clock | None = None, kinds: Iterable[Kind] = KINDS) -> None:
+        self._config = config
+        self._clock = clock or SystemClock()
+        self._table = tuple(kinds)
+        self._store: Store | None = None
+        self._http: HttpServer | None = None
+        self._expiry: asyncio.Task[None] | None = None
+        self._ready = False
+
+    @property
+    def failed(self) -> asyncio.Future[Broken]:
+        """Done, with what went wrong, when writes are no longer possible."""
+        assert self._store is not None
+        return self._store.broken
+
+    async def start(self) -> None:
+        """Return when requests are answered. Raises StoreError and OSError."""
+        started = self._clock.monotonic()
+        self._store = self._open_store()
+        try:
+            registry = self._registry(self._store)
+            self._http = self._server(registry)
+            await bootstrap(registry, self._address())
+            await self._listen(self._http)
+        except BaseException:
+            await self.stop()
+            raise
+        self._expiry = asyncio.create_task(expiry.run(registry, self._clock), name="event-expiry")
+        self._ready = True
+        log.info("started", ms=round((self._clock.monotonic() - started) * 1000), revision=self._store.revision)
+
+    async def stop(self) -> None:
+        """End streams, let running requests finish, make everything durable."""
+        self._ready = False
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        if self._http is not None:
+            await self._http.stop(self._config.drain_seconds)
+            self._http = None
+        if self._store is not None:
+            self._store.close()
+            log.info("stopped", revision=self._store.revision)
+            self._store = None
+
+    def _open_store(self) -> Store:
+        folder = self._config.state_dir
+        store = MemoryStore(clock=self._clock) if folder is None else SqliteStore(folder, self._clock)
+        try:
+            store.open()
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def _registry(self, store: Store) -> Registry:
+        kinds = Kinds(self._table, schema.load())
+        allocator = ServiceAllocator(store, IPv4Network(self._config.service_cidr))
+        return Registry(store, kinds, allocator, self._clock)
+
+    def _server(self, registry: Registry) -> HttpServer:
+        store, kinds = registry.store, registry.kinds
+        checks = {"store": lambda: str(store.broken.result()) if store.broken.done() else ""}
+        health = Health(checks, {"start": lambda: "" if self._ready else "not yet"})
+        pods = Pods(registry, self._clock, self._config.kubelet_socket)
+        app = App(kinds, Objects(registry, self._clock), pods, Discovery(kinds), OpenApi(kinds), health)
+        return HttpServer(app.handle, log, limits=Limits(body_bytes=BODY_BYTES_MAX), refuse=_refuse)
+
+    def _address(self) -> Address:
+        first = str(IPv4Network(self._config.service_cidr)[1])
+        return Address(first, self._config.advertise_host, self._config.advertise_port)
+
+    async def _listen(self, http: HttpServer) -> None:
+        config = self._config
+        await http.listen_unix(config.unix_socket, name=LOCAL_LISTENER)
+        sockets = (*((config.tls_socket,) if config.tls_socket else ()), *config.more_tls_sockets)
+        if not sockets:
+            return
+        if config.tls_cert is None or config.tls_key is None or config.client_ca is None:
+            raise ValueError("a TLS socket needs tls_cert, tls_key and client_ca")
+        tls = server_tls(config.tls_cert, config.tls_key, config.client_ca)
+        for sock in sockets:
+            await http.listen(sock, name="tls", tls=tls)
+
+
+def _refuse(status: int, message: str) -> Response:
+    """What the HTTP server answers by itself, as a Status."""
+    if status == 413:
+        return answers.failure(errors.too_large(BODY_BYTES_MAX))
+    if status == 500:
+        return answers.failure(errors.internal("an unexpected error; see the API server's log"))
+    return answers.failure(errors.ApiError(status, "BadRequest", message))
