@@ -24,7 +24,8 @@ ROOM = "serviceproxy"
 log = logs.get(ROOM)
 
 
-def _index_of(part: EndpointSlice) -> tuple[str, ...]:
+def slice_index(part: EndpointSlice) -> tuple[str, ...]:
+    """The Service of a slice, as the value of the index `service`."""
     key = owner(part)
     return (str(key),) if key else ()
 
@@ -118,7 +119,7 @@ class ServiceProxy:
 async def run(client: ApiClient, config: Config, clock: Clock) -> None:
     """Proxy until cancelled; the rules stay in force afterwards and are adopted by the next run."""
     services = Reflector(client, SERVICES, Service, clock)
-    slices = Reflector(client, ENDPOINT_SLICES, EndpointSlice, clock, indexes={"service": _index_of})
+    slices = Reflector(client, ENDPOINT_SLICES, EndpointSlice, clock, indexes={"service": slice_index})
     nftables = KernelNftables(config)
     proxy = ServiceProxy(services.cache, slices.cache, nftables, config, EventRecorder(client, "service-proxy", clock))
     try:
