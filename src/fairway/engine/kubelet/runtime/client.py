@@ -10,7 +10,7 @@ import shutil
 import signal
 import struct
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +135,7 @@ class Runtime:
         self,
         id: str,
         args: Sequence[str],
-        env: Sequence[tuple[str, str]] | None = None,
+        env: Mapping[str, str] | None = None,
         timeout_seconds: float | None = None,
     ) -> ExecResult:
         """Run a command in a container as its user; `env` is added to the container's own.
@@ -143,7 +143,7 @@ class Runtime:
         Raises ExecFailed, and ExecTimedOut after killing the command and its children. At most 4 MiB of each output
         stream are kept.
         """
-        request = {"operation": "exec", "id": id, "args": list(args), "env": list(env or ())}
+        request = {"operation": "exec", "id": id, "args": list(args), "env": list((env or {}).items())}
         try:
             answer = await self._ask({**request, "timeout_seconds": timeout_seconds})
         except RuntimeRefused as error:

@@ -124,7 +124,7 @@ def _by_descriptor(folder: str) -> str:
 
 
 def _in_user_namespace() -> bool:
-    with open("/proc/self/uid_map", encoding="ascii") as file:
+    with open("/proc/self/uid_map", encoding="utf-8") as file:
         return file.read().split() != ["0", "0", "4294967295"]
 
 

@@ -52,7 +52,7 @@ def _set_up_network() -> None:
         netlink.set_up(_LOOPBACK)
     for name, value in _SYSCTLS.items():
         try:
-            with open(f"/proc/sys/net/ipv4/{name}", "w", encoding="ascii") as file:
+            with open(f"/proc/sys/net/ipv4/{name}", "w", encoding="utf-8") as file:
                 file.write(value)
         except OSError:
             continue  # not writable here: then only root may do these things in the pod

@@ -8,6 +8,7 @@ started again at any time; containers go on. SIGTERM ends it cleanly.
 """
 
 import argparse
+import codecs
 import gc
 import json
 import os
@@ -81,6 +82,8 @@ def run(address: str, run_dir: str) -> None:
 
 def seal_imports() -> None:
     """From here on no module can be imported in this process and its children."""
+    for encoding in ("ascii", "latin-1", "utf-8"):
+        codecs.lookup(encoding)  # imported by Python when first used, so use them now
     sys.path[:] = []
     sys.meta_path[:] = []
     sys.path_hooks[:] = []
