@@ -57,7 +57,9 @@ def _read(folder: Path) -> list[Raw]:
 def _build_bases(settings: Settings) -> None:
     """Base images come from Debian packages, never from a public image registry."""
     for base in _BASES:
-        if code := images.build_base(base, settings.path):
+        parser = argparse.ArgumentParser()
+        images.add_parser(parser.add_subparsers())
+        if code := images.run(parser.parse_args(["image", "build", "--base", base, "--state-dir", settings.state_dir])):
             raise DemoFailed(f"the base image {base} could not be built (exit {code})")
 
 

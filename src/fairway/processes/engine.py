@@ -1,0 +1,254 @@
+"""The engine: every room of a one-machine cluster in one event loop.
+
+Started by the supervisor with the instance's settings and the host's name servers as arguments, and with the listening
+sockets, the broker and the notice pipe as descriptors named in FAIRWAY_FDS. It may be killed at any moment: what it
+needs to go on is in the state directory, in the run directory and in the processes that live on.
+"""
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from ipaddress import ip_address
+
+import msgspec
+import uvloop
+
+from fairway import edge
+from fairway.engine import apiserver, controllers, dns, kubelet, scheduler, serviceproxy
+from fairway.engine.kubelet.images.service import ImageService
+from fairway.engine.kubelet.network import PodNetwork
+from fairway.kube.api import noun
+from fairway.kube.api.config import Node
+from fairway.kube.api.resource import NODES
+from fairway.kube.client import kubeconfig
+from fairway.kube.client.client import ApiClient
+from fairway.kube.client.errors import ApiError, Unreachable
+from fairway.processes import pki
+from fairway.processes.broker import Broker, listener
+from fairway.processes.instance import Address, Settings
+from fairway.processes.supervisor import RUN_DIR, ZYGOTE_SOCKET
+from fairway.toolkit import files, logs
+from fairway.toolkit.clock import SystemClock
+from fairway.toolkit.http_client import HttpClient, unix_connector
+
+log = logs.get("engine")
+
+_NODE_NAME = "fairway"
+_NODE_IP = "10.42.0.1"
+_API_VIP = "10.96.0.1"
+_API_PORT = 6443
+_API_SOCKET = RUN_DIR / "api.sock"
+_KUBELET_SOCKET = RUN_DIR / "kubelet.sock"
+_BACKOFF_SECONDS_MAX = 10.0
+_POLL_SECONDS = 0.01
+_SERVICE_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
+
+
+class Handed(msgspec.Struct, frozen=True):
+    """The descriptors that the supervisor handed over."""
+
+    http: int
+    https: int
+    api: int
+    broker: int
+    notice: int
+
+
+def handed(text: str) -> Handed:
+    """Read FAIRWAY_FDS, `http=5,https=6,…`; none of them is passed on to later children by accident."""
+    numbers = {name: int(fd) for name, fd in (pair.split("=") for pair in text.split(","))}
+    for fd in numbers.values():
+        os.set_inheritable(fd, False)
+    return msgspec.convert(numbers, Handed)
+
+
+class Notices:
+    """Words for the person who waits in front of the launcher."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def say(self, word: str) -> None:
+        """Report progress; nobody listening is fine."""
+        try:
+            os.write(self._fd, f"{word}\n".encode())
+        except OSError:
+            pass
+        log.info(word)
+
+
+async def serve(settings: Settings, upstream: tuple[str, ...], sockets: Handed) -> None:
+    """Run every room until cancelled; returns only by an exception or cancellation."""
+    notices = Notices(sockets.notice)
+    clock = SystemClock()
+    broker = Broker(socket.socket(fileno=sockets.broker))
+    await PodNetwork(RUN_DIR).setup_node()  # first: the API also listens on the node's address, for pods
+    certificates = pki.ensure(settings.path, _server_names(settings), datetime.now(UTC))
+    server = apiserver.ApiServer(_api_config(settings, certificates, sockets), clock=clock)
+    await server.start()
+    files.replace(settings.kubeconfig, _kubeconfig(settings, certificates), mode=0o600)
+    notices.say("api")
+    client = ApiClient(HttpClient(unix_connector(_API_SOCKET), host_header="localhost", max_connections=64))
+    rooms: Mapping[str, Callable[[], Awaitable[None]]] = {
+        "controllers": lambda: controllers.run(client, clock),
+        "scheduler": lambda: scheduler.run(client, clock),
+        "kubelet": lambda: kubelet.run(
+            client, _kubelet_config(settings), clock, images=ImageService(settings.path, broker.dial)
+        ),
+        "serviceproxy": lambda: serviceproxy.run(client, serviceproxy.Config(), clock),
+        "dns": lambda: dns.run(client, _dns_config(upstream, broker), clock),
+        "edge": lambda: edge.run(client, _edge_config(settings, sockets), clock),
+    }
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for name, run in rooms.items():
+                tasks.create_task(_keep_running(name, run))
+            tasks.create_task(_announce(client, broker, settings, notices))
+            tasks.create_task(_end_when_broken(server))
+    finally:
+        await server.stop()
+
+
+async def _keep_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """A room that fails must not take the others with it: it is started again."""
+    backoff_seconds = 0.1
+    while True:
+        try:
+            await run()
+            raise RuntimeError("the room returned")
+        except Exception as error:
+            log.error("restart", name=name, error=f"{type(error).__name__}: {error}", retry_seconds=backoff_seconds)
+            await asyncio.sleep(backoff_seconds)
+            backoff_seconds = min(backoff_seconds * 2, _BACKOFF_SECONDS_MAX)
+
+
+async def _end_when_broken(server: apiserver.ApiServer) -> None:
+    """A store that cannot write any more is opened again by a new process."""
+    raise RuntimeError(f"the store is broken: {await server.failed}")
+
+
+def _api_config(settings: Settings, certificates: pki.Paths, sockets: Handed) -> apiserver.Config:
+    return apiserver.Config(
+        state_dir=settings.path / "api",
+        unix_socket=_API_SOCKET,
+        kubelet_socket=_KUBELET_SOCKET,
+        tls_socket=socket.socket(fileno=sockets.api),
+        more_tls_sockets=(listener(_NODE_IP, _API_PORT),),
+        tls_cert=certificates.server,
+        tls_key=certificates.server_key,
+        client_ca=certificates.ca,
+        advertise_host=_NODE_IP,
+        advertise_port=_API_PORT,
+    )
+
+
+def _kubelet_config(settings: Settings) -> kubelet.Config:
+    return kubelet.Config(
+        state_dir=settings.path / "node",
+        run_dir=RUN_DIR,
+        zygote_socket=ZYGOTE_SOCKET,
+        server_socket=_KUBELET_SOCKET,
+        node_name=_NODE_NAME,
+        node_ip=_NODE_IP,
+    )
+
+
+def _dns_config(upstream: tuple[str, ...], broker: Broker) -> dns.Config:
+    return dns.Config(upstreams=upstream, datagram=broker.datagram, connect=broker.connect)
+
+
+def _edge_config(settings: Settings, sockets: Handed) -> edge.Config:
+    return edge.Config(
+        run_dir=RUN_DIR / "edge",
+        state_dir=settings.path / "edge",
+        http_fd=sockets.http,
+        https_fd=sockets.https,
+        status_addresses=_status_addresses(settings.http),
+    )
+
+
+async def _announce(client: ApiClient, broker: Broker, settings: Settings, notices: Notices) -> None:
+    """Tell when the node takes pods and when the edge answers; then all is ready."""
+    await _until(lambda: _node_ready(client))
+    notices.say("node")
+    await _until(lambda: _edge_answers(broker, settings.http))
+    notices.say("edge")
+    notices.say("ready")
+
+
+async def _until(check: Callable[[], Awaitable[bool]]) -> None:
+    while not await check():  # noqa: ASYNC110 - what is asked is outside this process: nothing here could set an event
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _node_ready(client: ApiClient) -> bool:
+    try:
+        node = noun.decode(Node, await client.get(NODES, _NODE_NAME))
+    except (ApiError, Unreachable):
+        return False
+    return any(condition.type == "Ready" and condition.status == "True" for condition in node.status.conditions)
+
+
+async def _edge_answers(broker: Broker, address: Address) -> bool:
+    """Whether any answer comes back through the host's port: the way that users come."""
+    try:
+        async with asyncio.timeout(1):
+            reader, writer = await broker.dial(address.reachable_host, address.port)
+            writer.write(b"GET / HTTP/1.0\r\n\r\n")
+            answered = (await reader.read(5)).startswith(b"HTTP/")
+            writer.close()
+    except (OSError, TimeoutError):
+        return False
+    return answered
+
+
+def _server_names(settings: Settings) -> tuple[str, ...]:
+    """Every name and address under which the API is reached."""
+    host = settings.api.host
+    every = settings.api.reachable_host if host not in ("0.0.0.0", "::") else socket.gethostname()
+    return tuple(dict.fromkeys((*_SERVICE_NAMES, "localhost", "127.0.0.1", "::1", _API_VIP, _NODE_IP, every)))
+
+
+def _kubeconfig(settings: Settings, certificates: pki.Paths) -> bytes:
+    access = kubeconfig.Access(
+        server=settings.api.url("https"),
+        ca=certificates.ca.read_bytes(),
+        certificate=certificates.admin.read_bytes(),
+        key=certificates.admin_key.read_bytes(),
+    )
+    return kubeconfig.render(access, name="fairway")
+
+
+def _status_addresses(address: Address) -> tuple[str, ...]:
+    """What Ingresses show as their address."""
+    try:
+        return () if ip_address(address.host).is_unspecified else (address.host,)
+    except ValueError:
+        return ()
+
+
+def main(arguments: list[str]) -> None:
+    """Run until SIGTERM."""
+    settings = msgspec.json.decode(arguments[0], type=Settings)
+    sockets = handed(os.environ.pop("FAIRWAY_FDS"))
+
+    async def run() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        gc.freeze()  # what was imported lives for ever: the collector need not look at it again
+        try:
+            await serve(settings, tuple(arguments[1:]), sockets)
+        except asyncio.CancelledError:
+            log.info("stop")
+
+    uvloop.run(run())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
