@@ -37,17 +37,8 @@ def plan(applied: Ruleset, wanted: Ruleset) -> tuple[Change, ...] | NoChange:
 
 
 def _pools(applied: Ruleset, wanted: Ruleset) -> list[SetPool]:
-    """Most pools are the identical value in both, so looking at identity first makes 10,000 Services cheap."""
-    before, after = applied.pools, wanted.pools
-    if before is after:
-        return []
-    gone = [SetPool(frontend, old, None) for frontend, old in before.items() if frontend not in after]
-    changed = []
-    for frontend, new in after.items():
-        old = before.get(frontend)
-        if old is not new and old != new:
-            changed.append(SetPool(frontend, old, new))
-    return gone + changed
+    different = ir.differing(applied.pools, wanted.pools)
+    return [SetPool(frontend, old, new) for frontend, old, new in different if old != new]
 
 
 def _hairpins(pools: list[SetPool], applied: Ruleset, wanted: Ruleset) -> list[SetHairpin]:

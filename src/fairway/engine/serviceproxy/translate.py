@@ -47,9 +47,9 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Demand(msgspec.Struct, frozen=True):
-    """What one Service wants; `facts` is what that was concluded from."""
+    """What one Service wants."""
 
-    facts: Facts
+    service: Service
     claims: tuple[Claim, ...] = ()
     problems: tuple[Problem, ...] = ()
 
@@ -57,6 +57,7 @@ class Demand(msgspec.Struct, frozen=True):
 class Translation(msgspec.Struct, frozen=True):
     """The ruleset, whose each frontend is, and what was left out; also the memory for the next translation."""
 
+    snapshot: Snapshot = {}
     demands: Mapping[ObjectKey, Demand] = {}
     owners: Mapping[Frontend, ObjectKey] = {}
     ruleset: Ruleset = Ruleset()
@@ -70,22 +71,24 @@ def translate(snapshot: Snapshot, before: Translation | None = None) -> Translat
     again, and when no frontend comes or goes only the changed pools are exchanged.
     """
     before = before or Translation()
-    old = before.demands
-    fresh = {key: _demand(facts) for key, facts in snapshot.items() if key not in old or old[key].facts is not facts}
-    if len(snapshot) == len(old) and all(_same_frontends(old.get(key), demand) for key, demand in fresh.items()):
-        return _exchange(before, fresh)
-    return _settle({key: fresh.get(key) or old[key] for key in snapshot})
+    fresh = {key: _demand(facts) for key, _, facts in ir.differing(before.snapshot, snapshot) if facts}
+    if len(snapshot) == len(before.snapshot) and all(_same_frontends(before, key, new) for key, new in fresh.items()):
+        return _exchange(snapshot, before, fresh)
+    return _settle(snapshot, {key: fresh.get(key) or before.demands[key] for key in snapshot})
 
 
-def _same_frontends(old: Demand | None, new: Demand) -> bool:
+def _same_frontends(before: Translation, key: ObjectKey, new: Demand) -> bool:
+    old = before.demands.get(key)
     if old is None or old.problems != new.problems or len(old.claims) != len(new.claims):
         return False
-    if old.facts.service is new.facts.service:
+    if old.service is new.service:
         return True
+    if old.service.metadata.creation_timestamp != new.service.metadata.creation_timestamp:
+        return False
     return all(a.frontend == b.frontend and a.rank == b.rank for a, b in zip(old.claims, new.claims, strict=True))
 
 
-def _exchange(before: Translation, fresh: Mapping[ObjectKey, Demand]) -> Translation:
+def _exchange(snapshot: Snapshot, before: Translation, fresh: Mapping[ObjectKey, Demand]) -> Translation:
     pools = {
         claim.frontend: claim.pool
         for key, demand in fresh.items()
@@ -93,10 +96,12 @@ def _exchange(before: Translation, fresh: Mapping[ObjectKey, Demand]) -> Transla
         if before.owners[claim.frontend] == key and before.ruleset.pools[claim.frontend] != claim.pool
     }
     ruleset = ir.replace(before.ruleset, pools) if pools else before.ruleset
-    return Translation({**before.demands, **fresh}, before.owners, ruleset, before.problems)
+    demands = dict(before.demands)
+    demands.update(fresh)
+    return Translation(snapshot, demands, before.owners, ruleset, before.problems)
 
 
-def _settle(demands: Mapping[ObjectKey, Demand]) -> Translation:
+def _settle(snapshot: Snapshot, demands: Mapping[ObjectKey, Demand]) -> Translation:
     """Give every frontend to one Service; the others that claimed it are told."""
     owners: dict[Frontend, ObjectKey] = {}
     won: dict[Frontend, Claim] = {}
@@ -111,13 +116,13 @@ def _settle(demands: Mapping[ObjectKey, Demand]) -> Translation:
             loser, winner = (rival, key) if ours else (key, rival)
             if ours:
                 owners[claim.frontend], won[claim.frontend] = key, claim
-            problems.append(_conflict(demands[loser].facts.service, claim.frontend, winner))
+            problems.append(_conflict(demands[loser].service, claim.frontend, winner))
     ruleset = ir.ruleset({frontend: claim.pool for frontend, claim in won.items()})
-    return Translation(demands, owners, ruleset, tuple(problems))
+    return Translation(snapshot, demands, owners, ruleset, tuple(problems))
 
 
 def _precedence(claim: Claim, demand: Demand) -> tuple[Rank, datetime, ObjectKey]:
-    metadata = demand.facts.service.metadata
+    metadata = demand.service.metadata
     return claim.rank, metadata.creation_timestamp or _EPOCH, metadata.key
 
 
@@ -130,7 +135,7 @@ def _demand(facts: Facts) -> Demand:
     service = facts.service
     spec = service.spec
     if spec.type == "ExternalName" or spec.cluster_ip in ("", "None"):
-        return Demand(facts)
+        return Demand(service)
     hosts, problems = _hosts(service)
     claims = [
         Claim(Frontend(address, PROTOCOLS[port.protocol], number), pool, rank)
@@ -140,7 +145,7 @@ def _demand(facts: Facts) -> Demand:
         for address, number, rank in _places(spec.type, port, hosts)
         if ir.usable_port(number)
     ]
-    return Demand(facts, tuple(claims), problems)
+    return Demand(service, tuple(claims), problems)
 
 
 def _places(type: str, port: ServicePort, hosts: Iterable[tuple[str, Rank]]) -> list[tuple[str, int, Rank]]:
