@@ -102,7 +102,7 @@ def messages(structs: dict[str, GoType]) -> dict[str, list[list[Any]]]:
 
 def missing(table: dict[str, list[list[Any]]]) -> set[str]:
     """Messages that are referred to and not described; there must be none."""
-    referred = {entry[3] for entries in table.values() for entry in entries if entry[2] == "message"}
+    referred = {entry[3] for entries in table.values() for entry in entries if entry[3]}
     return referred - table.keys()
 
 

@@ -110,7 +110,7 @@ def _known(wish: _Wish, live: dict[str, Any] | None, before: dict[str, Any]) -> 
     return {first: Owned(gained, wish.version, wish.time)} if gained else {}
 
 
-def _applied(wish: _Wish, before: dict[str, Any], known: Managed, force: bool | None) -> tuple[dict[str, Any], Managed]:
+def _applied(wish: _Wish, before: dict[str, Any], known: Managed, force: bool) -> tuple[dict[str, Any], Managed]:
     """The merged object and its owners.  Raises _Conflicts unless forced."""
     wanted = outside(fields_set(wish.type, wish.applied), wish.reset)
     last = known.get(wish.who)

@@ -6,7 +6,6 @@ Follows the design of strategic merge patch in the Kubernetes community reposito
 
 from typing import Any
 
-from fairway.engine.apiserver.apply import ordering
 from fairway.engine.apiserver.apply.directives import (
     DELETE_PRIMITIVES,
     ELEMENT_ORDER,
@@ -16,9 +15,8 @@ from fairway.engine.apiserver.apply.directives import (
     plain,
 )
 from fairway.engine.apiserver.apply.errors import PatchError
+from fairway.engine.apiserver.apply.ordering import arranged, go_text, go_type, identity, key_of
 from fairway.engine.apiserver.schema.types import Type, field_of, item_of
-
-_ARGUMENT_FAULT = "expected a {wanted}, but received a {got} for {key}"
 
 
 def apply(type: Type, document: dict[str, Any], patch: Any) -> dict[str, Any]:
@@ -52,7 +50,7 @@ def _directed(patch: dict[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in patch.items() if key != PATCH}
     if directive == "delete":
         return {}
-    raise PatchError(f"unknown patch type: {directive!r} in map: {_go(patch)}")
+    raise PatchError(f"unknown patch type: {directive!r} in map: {go_text(patch)}")
 
 
 def _retain(merged: dict[str, Any], patch: dict[str, Any]) -> None:
@@ -94,7 +92,7 @@ def _merge_list(type: Type, original: list[Any], patch: list[Any]) -> list[Any]:
         return original
     if not any(isinstance(item, dict) for item in (*original, *patch)):
         merged = list(dict.fromkeys((*original, *patch)))
-        return ordering.arranged(merged, patch, original, "")
+        return arranged(merged, patch, original, "")
     if not type.merge_key:
         raise PatchError(f"cannot merge lists without merge key for {item_of(type).name}")
     return _merge_by_key(type, original, patch)
@@ -106,15 +104,15 @@ def _merge_by_key(type: Type, original: list[Any], patch: list[Any]) -> list[Any
     if replaced:
         return wanted
     merged = list(kept)
-    places = {_key_of(item, key): index for index, item in enumerate(merged)}
+    places = {key_of(item, key): index for index, item in enumerate(merged)}
     for item in wanted:
-        index = places.get(_key_of(item, key))
+        index = places.get(key_of(item, key))
         if index is None:
-            places[_key_of(item, key)] = len(merged)
+            places[key_of(item, key)] = len(merged)
             merged.append(plain(item))
         else:
             merged[index] = _merge_object(item_of(type), merged[index], item)
-    return ordering.arranged(merged, wanted, kept, key)
+    return arranged(merged, wanted, kept, key)
 
 
 def _special_elements(original: list[Any], patch: list[Any], key: str) -> tuple[list[Any], list[Any], bool]:
@@ -122,19 +120,19 @@ def _special_elements(original: list[Any], patch: list[Any], key: str) -> tuple[
     kept, wanted, replaced = original, [], False
     for item in patch:
         if not isinstance(item, dict):
-            raise PatchError(f"expected a map[string]interface {{}}, but received a {_go_type(item)}")
+            raise PatchError(f"expected a map[string]interface {{}}, but received a {go_type(item)}")
         directive = item.get(PATCH)
         if directive is None:
             wanted.append(item)
         elif directive == "delete":
-            gone = _key_of(item, key)
-            kept = [known for known in kept if _key_of(known, key) != gone]
+            gone = key_of(item, key)
+            kept = [known for known in kept if key_of(known, key) != gone]
         elif directive == "replace":
             replaced = True
         elif directive == "merge":
             raise PatchError("merging lists cannot yet be specified in the patch")
         else:
-            raise PatchError(f"unknown patch type: {directive!r} in map: {_go(item)}")
+            raise PatchError(f"unknown patch type: {directive!r} in map: {go_text(item)}")
     return kept, wanted, replaced
 
 
@@ -145,7 +143,7 @@ def _order_list(type: Type, merged: dict[str, Any], patch: dict[str, Any], direc
     current, wanted = merged.get(key), patch.get(key)
     for part in (order, current, wanted):
         if part is not None and not isinstance(part, list):
-            raise PatchError(f"expected a []interface {{}}, but received a {_go_type(part)}")
+            raise PatchError(f"expected a []interface {{}}, but received a {go_type(part)}")
     if order is None:
         raise PatchError("expected a []interface {}, but received a <nil>")
     if wanted and order:
@@ -156,7 +154,7 @@ def _order_list(type: Type, merged: dict[str, Any], patch: dict[str, Any], direc
         result = plain(wanted)
     else:
         result = current if wanted is None else _merge_list(field, current, wanted)
-    merged[key] = ordering.arranged(result, order, current or [], field.merge_key)
+    merged[key] = arranged(result, order, current or [], field.merge_key)
     return key
 
 
@@ -166,20 +164,7 @@ def _check_order(wanted: list[Any], order: list[Any], key: str) -> None:
     for item in wanted:
         if isinstance(item, dict) and PATCH in item:
             continue
-        name = _key_of(item, key) if key else item
-        if not any((_key_of(place, key) if key else place) == name for place in places):
-            raise PatchError(
-                f"The order in patch list:\n{_go(wanted)}\n doesn't match $setElementOrder list:\n{_go(order)}\n"
-            )
-
-
-def _key_of(item: Any, key: str) -> Any:
-    return ordering.key_of(item, key)
-
-
-def _go(value: Any) -> str:
-    return ordering.go_text(value)
-
-
-def _go_type(value: Any) -> str:
-    return ordering.go_type(value)
+        name = identity(item, key)
+        if not any(identity(place, key) == name for place in places):
+            texts = go_text(wanted), go_text(order)
+            raise PatchError("The order in patch list:\n{}\n doesn't match $setElementOrder list:\n{}\n".format(*texts))

@@ -177,8 +177,8 @@ class _Reader:
     def _alternative(self, field: Field, data: bytes, depth: int) -> Any:
         """A message that in JSON is whichever of its fields is set: `JSONSchemaPropsOrBool` and its like."""
         found = self.message(WIRE.message(field.message), data, depth + 1)
-        chosen = [found[name] for name in ("schema", "property", "jSONSchemas") if found.get(name)]
-        return chosen[0] if chosen else found.get("allows", True)
+        chosen = [found[name] for name in ("schema", "property", "jSONSchemas") if name in found]
+        return chosen[0] if chosen else found.get("allows")
 
 
 def _scalar(code: Code, data: bytes) -> Any:

@@ -61,6 +61,10 @@ class Wire:
             known = self._built[name] = {entry[0]: _field(entry) for entry in self._table[name]}
         return known
 
+    def names(self) -> tuple[str, ...]:
+        """The name of every message."""
+        return tuple(self._table)
+
     def kind(self, api_version: str, kind: str) -> str:
         """The message of a kind, "" when there is none; options such as DeleteOptions belong to every group."""
         group, _, version = api_version.rpartition("/")

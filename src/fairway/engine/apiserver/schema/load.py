@@ -1,5 +1,6 @@
 """Read the compiled schema of the built-in kinds and link its types on demand."""
 
+from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any, Final
 
@@ -18,6 +19,10 @@ class Schemas:
         self._kinds = kinds
         self._definitions = definitions
         self._linked: dict[str, Type] = {}
+
+    def __iter__(self) -> Iterator[tuple[str, str, str]]:
+        """The group, version and kind of each built-in kind."""
+        return iter(self._kinds)
 
     def kind(self, group: str, version: str, kind: str) -> Type | None:
         """The type of a kind, or None when it is not a built-in one."""
