@@ -1,0 +1,165 @@
+"""The loop: caches → snapshot → translate → place → render → plan → HAProxy → status."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from fairway.edge import plan as planning
+from fairway.edge import status
+from fairway.edge.place import EMPTY, place
+from fairway.edge.plan import NoChange, Plan, Reload
+from fairway.edge.proxy import CertificateRefused, Proxy, expected
+from fairway.edge.render import Options, Rendered, render
+from fairway.edge.snapshot import Snapshot
+from fairway.edge.translate import Translation, translate
+from fairway.kube.api.noun import encode
+from fairway.kube.api.resource import INGRESSES
+from fairway.kube.client.client import ApiClient
+from fairway.kube.client.errors import NotFound
+from fairway.kube.reconcile.events import EventRecorder
+from fairway.kube.reconcile.whole import Dirty
+from fairway.toolkit import logs
+from fairway.toolkit.clock import Clock
+from fairway.toolkit.haproxy import ConfigRefused
+
+log = logs.get("edge")
+_RELOAD_GAP_SECONDS = 1.0  # a burst of changes that need a reload costs one per second, not one each
+_VERIFY_SECONDS = 30.0
+
+
+class Counters(msgspec.Struct):
+    """What happened since the start; `reload_reasons` are in order of time and only the newest are kept."""
+
+    passes: int = 0
+    runtime_changes: int = 0
+    reloads: int = 0
+    healed: int = 0
+    reload_reasons: list[tuple[str, ...]] = []
+
+
+class Controller:
+    """Holds what one pass leaves for the next: the last translation, and what was reported already."""
+
+    def __init__(
+        self,
+        client: ApiClient,
+        proxy: Proxy,
+        take: Callable[[], Snapshot],
+        events: EventRecorder,
+        clock: Clock,
+        *,
+        options: Options,
+        addresses: tuple[str, ...],
+    ) -> None:
+        self.counters = Counters()
+        self._client = client
+        self._proxy = proxy
+        self._take = take
+        self._events = events
+        self._clock = clock
+        self._options = options
+        self._addresses = addresses
+        self._last = Translation()
+        self._reported = Translation()
+        self._refused: dict[str, str] = {}
+        self._reloaded_at = -_RELOAD_GAP_SECONDS
+        self._verified_at = clock.monotonic()
+
+    async def once(self) -> float:
+        """One pass; returns in how many seconds to look again."""
+        self.counters.passes += 1
+        started = self._clock.monotonic()
+        snapshot = self._take()
+        wait_seconds = await self._converge(snapshot, started)
+        await self._report(snapshot)
+        return wait_seconds or await self._verify()
+
+    async def keep_alive(self, dirty: Dirty) -> None:
+        """Start HAProxy again as soon as it is gone."""
+        while True:
+            await self._proxy.ended()
+            if self._proxy.running is not None:
+                log.warning("ended")
+                self._proxy.forget()
+            dirty.mark()
+            # The pass that this asks for starts a new process; until then there is nothing to wait for.
+            while self._proxy.running is None:
+                await self._clock.sleep(0.01)
+
+    async def _converge(self, snapshot: Snapshot, started: float) -> float | None:
+        """Make it so. Returns in how many seconds to go on when a reload has to wait."""
+        translation = translate(snapshot, self._last, refused=self._refused)
+        running = self._proxy.running
+        placement = place(translation.edge, running.placement if running else EMPTY)
+        desired = render(translation.edge, placement, self._options)
+        step = planning.plan(running, desired)
+        wait_seconds = self._reloaded_at + _RELOAD_GAP_SECONDS - started
+        if isinstance(step, Reload) and running is not None and wait_seconds > 0:
+            await self._apply_what_can_be(running, desired)
+            return wait_seconds
+        await self._apply(step, running, desired)
+        self._last = translation
+        self._count(step, started)
+        return None
+
+    async def _apply(self, step: Plan, running: Rendered | None, desired: Rendered) -> None:
+        try:
+            await self._proxy.apply(step, desired)
+        except CertificateRefused as error:
+            self._refused[error.pem] = str(error)
+            raise
+        except ConfigRefused:
+            if running is not None:
+                await self._apply_what_can_be(running, desired)
+            raise
+
+    async def _apply_what_can_be(self, running: Rendered, desired: Rendered) -> None:
+        """Servers come and go at once, also while a reload waits or fails."""
+        bridge = planning.without_reload(running, desired)
+        await self._proxy.apply(planning.plan(running, bridge), bridge)
+
+    def _count(self, step: Plan, started: float) -> None:
+        milliseconds = round((self._clock.monotonic() - started) * 1000, 1)
+        match step:
+            case NoChange():
+                return
+            case Reload(reasons=reasons):
+                self._reloaded_at = self._clock.monotonic()
+                self.counters.reloads += 1
+                self.counters.reload_reasons = [*self.counters.reload_reasons[-99:], reasons]
+                log.info("reload", reasons="; ".join(reasons), ms=milliseconds)
+            case _:
+                self.counters.runtime_changes += 1
+                log.info("change", commands=len(step.commands), ms=milliseconds)
+
+    async def _report(self, snapshot: Snapshot) -> None:
+        translation = self._last
+        for complaint in status.complaints(snapshot, self._reported.problems, translation.problems):
+            await self._events.record(complaint.regarding, "Warning", complaint.reason, complaint.message)
+        self._reported = translation
+        for change in status.changes(snapshot, translation, self._addresses):
+            patch = {"status": encode(change.status)}
+            try:
+                await self._client.patch(
+                    INGRESSES,
+                    change.ingress.name,
+                    patch,
+                    namespace=change.ingress.namespace,
+                    subresource="status",
+                )
+            except NotFound:
+                pass  # deleted meanwhile: there is nothing left to report on
+
+    async def _verify(self) -> float:
+        """Now and then, look whether HAProxy has what it should have; somebody may have used its socket."""
+        running = self._proxy.running
+        left_seconds = self._verified_at + _VERIFY_SECONDS - self._clock.monotonic()
+        if left_seconds > 0 or running is None:
+            return max(left_seconds, 0.0)
+        self._verified_at = self._clock.monotonic()
+        if await self._proxy.observe() != expected(running):
+            self.counters.healed += 1
+            log.warning("differs", remedy="reload")
+            self._proxy.forget()
+            return 0.0
+        return _VERIFY_SECONDS

@@ -1,0 +1,101 @@
+"""What HAProxy is told, split by how it can be changed: sections by a reload, the rest while it runs."""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from fairway.edge.ir import Certificate, Server
+from fairway.edge.place import Placement, Slots
+
+CONFIG = "haproxy.cfg"
+CRT_LIST = "crt-list.txt"
+EXACT_MAP = "maps/exact.map"
+PREFIX_MAP = "maps/prefix.map"
+REGEX_MAP = "maps/regex.map"
+CANARY_MAP = "maps/canary.map"
+DEFAULT_CERTIFICATE = "default.pem"
+_NOWHERE = Server("127.0.0.1", 1)  # an empty slot needs some address
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What does not come from the cluster. `http` and `https` are addresses as `bind` takes them; "" is none."""
+
+    http: str = ""
+    https: str = ""
+    https_port: int = 443
+    threads: int | None = None
+    run_as: tuple[int, int] | None = None
+    affinity_key: str = "fairway"
+    hard_stop_seconds: int = 3600
+
+
+class Section(msgspec.Struct, frozen=True):
+    """A piece of the configuration file; `server_options` follow the address of every slot."""
+
+    title: str
+    lines: tuple[str, ...]
+    slots: int = 0
+    server_options: str = ""
+
+    @property
+    def backend(self) -> str:
+        """The name of the backend, "" for other sections."""
+        kind, _, rest = self.title.partition(" ")
+        return rest.partition(" ")[0] if kind == "backend" else ""
+
+
+class Rendered(msgspec.Struct, frozen=True):
+    """All of it. Maps are ordered where the order matters, and looked up by key otherwise."""
+
+    sections: tuple[Section, ...] = ()
+    pages: Mapping[str, str] = {}
+    maps: Mapping[str, Mapping[str, str]] = {}
+    ordered_maps: Mapping[str, tuple[tuple[str, str], ...]] = {}
+    placement: Placement = Placement()
+    certificates: Mapping[str, Certificate] = {}
+
+    @property
+    def slots(self) -> Mapping[str, Slots]:
+        return self.placement.slots
+
+
+def files(rendered: Rendered) -> dict[str, str]:
+    """File name → text: HAProxy started on these is as if it had been told everything while it ran."""
+    found = {CONFIG: "".join(_section(section, rendered) for section in rendered.sections), **rendered.pages}
+    for name, entries in rendered.maps.items():
+        found[name] = _map(tuple(entries.items()))
+    for name, ordered in rendered.ordered_maps.items():
+        found[name] = _map(ordered)
+    found[CRT_LIST] = "".join(f"{certificate_file(cert.name)} {' '.join(cert.hosts)}\n" for cert in _listed(rendered))
+    for cert in rendered.certificates.values():
+        found[certificate_file(cert.name)] = cert.pem
+    return found
+
+
+def certificate_file(name: str) -> str:
+    """Where a certificate lies, and what it is called in the list and on the socket."""
+    return f"certs/{name}.pem"
+
+
+def _listed(rendered: Rendered) -> Iterator[Certificate]:
+    return (cert for cert in rendered.certificates.values() if cert.hosts)
+
+
+def _map(entries: tuple[tuple[str, str], ...]) -> str:
+    return "".join(f"{key} {value}\n" for key, value in entries)
+
+
+def _section(section: Section, rendered: Rendered) -> str:
+    lines = [section.title, *(f"  {line}" for line in section.lines)]
+    for number, server in enumerate(rendered.slots.get(section.backend, ()), 1):
+        lines.append(f"  server {_server(number, server)}{section.server_options}{'' if server else ' disabled'}")
+    return "\n".join(lines) + "\n\n"
+
+
+def _server(number: int, server: Server | None) -> str:
+    return f"s{number} {socket_address(server or _NOWHERE)}"
+
+
+def socket_address(server: Server) -> str:
+    """Address and port; IPv6 in brackets."""
+    return f"[{server.address}]:{server.port}" if ":" in server.address else f"{server.address}:{server.port}"

@@ -1,0 +1,153 @@
+"""The room put together: settings to a running loop."""
+
+import asyncio
+import hashlib
+import os
+import socket
+from pathlib import Path
+
+from fairway.edge import default_certificate
+from fairway.edge.config import Config
+from fairway.edge.controller import Controller
+from fairway.edge.haproxy import Haproxy
+from fairway.edge.render import Options
+from fairway.edge.render.rendered import DEFAULT_CERTIFICATE
+from fairway.edge.snapshot import Snapshot, take
+from fairway.edge.translate.classes import CONTROLLER
+from fairway.kube.api.config import Secret
+from fairway.kube.api.ingresses import Ingress, IngressClass
+from fairway.kube.api.resource import ENDPOINT_SLICES, INGRESS_CLASSES, INGRESSES, SECRETS, SERVICES
+from fairway.kube.api.services import EndpointSlice, Service
+from fairway.kube.client.client import ApiClient
+from fairway.kube.client.errors import AlreadyExists
+from fairway.kube.reconcile.events import EventRecorder
+from fairway.kube.reconcile.reflector import Reflector, run_reflectors, wait_synced
+from fairway.kube.reconcile.whole import Dirty, run_whole
+from fairway.toolkit import files, logs
+from fairway.toolkit.clock import Clock
+from fairway.toolkit.haproxy import Process, find
+
+log = logs.get("edge")
+_NOBODY = 65534
+_CLASSES = (("fairway", True), ("nginx", False))
+
+
+class Sources:
+    """The caches that the edge looks at."""
+
+    def __init__(self, client: ApiClient, clock: Clock) -> None:
+        self.ingresses = Reflector(client, INGRESSES, Ingress, clock)
+        self.classes = Reflector(client, INGRESS_CLASSES, IngressClass, clock)
+        self.services = Reflector(client, SERVICES, Service, clock)
+        self.slices = Reflector(client, ENDPOINT_SLICES, EndpointSlice, clock)
+        self.secrets = Reflector(client, SECRETS, Secret, clock, fields="type=kubernetes.io/tls")
+        self.all = (self.ingresses, self.classes, self.services, self.slices, self.secrets)
+
+    def take(self) -> Snapshot:
+        """What they hold now."""
+        return take(
+            ingresses=self.ingresses.cache.values(),
+            classes=self.classes.cache.values(),
+            services=self.services.cache.values(),
+            slices=self.slices.cache.values(),
+            secrets=self.secrets.cache.values(),
+        )
+
+
+async def run(client: ApiClient, config: Config, clock: Clock) -> None:
+    """Serve until cancelled; HAProxy then goes on alone, and the next `run` adopts it.
+
+    Raises HaproxyMissing when there is no usable binary, OSError when the directories cannot be written.
+    """
+    proxy = _proxy(config, clock)
+    await proxy.adopt()
+    sources, dirty = Sources(client, clock), Dirty()
+    events = EventRecorder(client, "fairway-edge", clock)
+    controller = Controller(
+        client, proxy, sources.take, events, clock, options=options(config), addresses=config.status_addresses
+    )
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(run_reflectors(*sources.all))
+        await ensure_classes(client)
+        await wait_synced(*sources.all)
+        for source in sources.all:
+            source.cache.subscribe(dirty.mark)
+        tasks.create_task(run_whole("edge", dirty, controller.once, clock=clock))
+        tasks.create_task(controller.keep_alive(dirty))
+
+
+async def ensure_classes(client: ApiClient) -> None:
+    """Create the IngressClasses `fairway` (the default) and `nginx`; those that are there stay as they are."""
+    for name, default in _CLASSES:
+        annotations = {"ingressclass.kubernetes.io/is-default-class": "true"} if default else {}
+        try:
+            await client.create(
+                INGRESS_CLASSES,
+                {
+                    "apiVersion": "networking.k8s.io/v1",
+                    "kind": "IngressClass",
+                    "metadata": {"name": name, "annotations": annotations},
+                    "spec": {"controller": CONTROLLER},
+                },
+            )
+        except AlreadyExists:
+            pass
+
+
+def options(config: Config) -> Options:
+    """What HAProxy is told apart from the cluster."""
+    return Options(
+        http=_bind(config.http_fd, config.http_address),
+        https=_bind(config.https_fd, config.https_address),
+        https_port=config.https_port or _port(config.https_fd, config.https_address),
+        threads=config.threads,
+        run_as=_unprivileged(),
+        affinity_key=_affinity_key(config.state_dir / "edge-affinity.key"),
+    )
+
+
+def _proxy(config: Config, clock: Clock) -> Haproxy:
+    binary = find(config.binary)
+    log.info("found", haproxy=binary)
+    config.state_dir.mkdir(parents=True, exist_ok=True)
+    process = Process(
+        binary, config.run_dir, listeners=tuple(fd for fd in (config.http_fd, config.https_fd) if fd is not None)
+    )
+    proxy = Haproxy(process, config.run_dir)
+    certificate = default_certificate.load_or_create(config.state_dir / "edge-default.pem", clock.now())
+    files.replace(config.run_dir / DEFAULT_CERTIFICATE, certificate.encode(), mode=0o600)
+    return proxy
+
+
+def _bind(fd: int | None, address: str) -> str:
+    return address if fd is None else f"fd@{fd}"
+
+
+def _port(fd: int | None, address: str) -> int:
+    if fd is None:
+        return int(address.rpartition(":")[2] or 443) if address else 443
+    with socket.socket(fileno=os.dup(fd)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def _unprivileged() -> tuple[int, int] | None:
+    """Nobody, where this process may become nobody: as root, in a user namespace that knows the number."""
+    if os.geteuid() != 0:
+        return None
+    maps = (Path("/proc/self/uid_map"), Path("/proc/self/gid_map"))
+    return (_NOBODY, _NOBODY) if all(_mapped(path.read_text(), _NOBODY) for path in maps) else None
+
+
+def _mapped(text: str, number: int) -> bool:
+    ranges = [[int(word) for word in line.split()] for line in text.splitlines()]
+    return any(first <= number < first + count for first, _, count in ranges)
+
+
+def _affinity_key(path: Path) -> str:
+    """The secret that cookies are made with; kept, so that they stay valid."""
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        key = hashlib.sha256(os.urandom(32)).hexdigest()
+        files.replace(path, key.encode(), mode=0o600, durable=True)
+        return key

@@ -1,0 +1,62 @@
+"""What the edge reports back: the addresses of Ingresses and Events for what is wrong."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from fairway.edge.ir import Problem
+from fairway.edge.snapshot import Snapshot
+from fairway.edge.translate import Translation
+from fairway.kube.api.ingresses import IngressLoadBalancerIngress, IngressLoadBalancerStatus, IngressStatus
+from fairway.kube.api.meta import ObjectKey, ObjectReference
+
+
+class StatusChange(msgspec.Struct, frozen=True):
+    """An Ingress whose status should become this."""
+
+    ingress: ObjectKey
+    status: IngressStatus
+
+
+class Complaint(msgspec.Struct, frozen=True):
+    """An Event to be written."""
+
+    regarding: ObjectReference
+    reason: str
+    message: str
+
+
+def changes(snapshot: Snapshot, translation: Translation, addresses: tuple[str, ...]) -> tuple[StatusChange, ...]:
+    """The Ingresses that are served but do not say where."""
+    wanted = IngressStatus(IngressLoadBalancerStatus(tuple(_address(text) for text in addresses)))
+    served = set(translation.served)
+    return tuple(
+        StatusChange(ingress.metadata.key, wanted)
+        for ingress in snapshot.ingresses
+        if ingress.metadata.key in served and ingress.status != wanted
+    )
+
+
+def complaints(snapshot: Snapshot, before: Iterable[Problem], after: Iterable[Problem]) -> tuple[Complaint, ...]:
+    """Events for the problems that are new; one that stays was told already."""
+    known = set(before)
+    references = {ingress.metadata.key: ingress.metadata for ingress in snapshot.ingresses}
+    found = []
+    for problem in after:
+        meta = references.get(problem.ingress)
+        if problem not in known and meta is not None:
+            reference = ObjectReference(
+                api_version="networking.k8s.io/v1",
+                kind="Ingress",
+                namespace=meta.namespace,
+                name=meta.name,
+                uid=meta.uid,
+                resource_version=meta.resource_version,
+            )
+            found.append(Complaint(reference, problem.reason, problem.message))
+    return tuple(found)
+
+
+def _address(text: str) -> IngressLoadBalancerIngress:
+    is_ip = ":" in text or text.replace(".", "").isdigit()
+    return IngressLoadBalancerIngress(ip=text) if is_ip else IngressLoadBalancerIngress(hostname=text)

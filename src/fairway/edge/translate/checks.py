@@ -1,0 +1,158 @@
+"""Which user text may reach HAProxy: strict alphabets, one function per noun, all raising `Refused`.
+
+Nothing here is unquoted or escaped later: what passes is harmless in a map, a command and a configuration file.
+"""
+
+import ipaddress
+import re
+import warnings
+
+PATH_CHARS_MAX = 1024
+_HOST = re.compile(
+    r"(?=.{1,253}\Z)(?:\*\.)?[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)*"
+)
+_PATH = re.compile(r"/[A-Za-z0-9._~/@:+,=&$!*()-]*")
+_BAD_SEGMENT = re.compile(r"//|/\.\.?(?:/|\Z)")
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_TARGET = re.compile(r"/?[-._~a-zA-Z0-9/$:]*")  # ingress-nginx' own rule for rewrite-target
+_GROUP = re.compile(r"\$(.?)")
+_URL = re.compile(
+    r"https?://[A-Za-z0-9.-]{1,253}(?::\d{1,5})?(?:/[A-Za-z0-9._~/@:+,=&!*()?%-]*)?(?:#[A-Za-z0-9._~/-]*)?"
+)
+_ORIGIN = re.compile(r"https?://(?:\*\.)?[A-Za-z0-9.-]{1,253}(?::\d{1,5})?")
+_REGEX_PIECE = re.compile(
+    r"""(?P<counted>(?:[\w/~@:,=&!<>%-]|\.|\\[dDwWsS.+*?()/\[\]{}|^$-]|\[\^?(?:[\w/.~@:,=&!<>%+*?()|$-]|\\[dDwWsS.\]\[\\^/-])+\])
+            (?:[*+?]|\{\d{1,3}(?:,\d{0,3})?\})??[?]?)   # one character or class, perhaps repeated
+      | (?P<open>\((?:\?:|\?=|\?!)?)
+      | (?P<close>\)[*+?]?[?]?)
+      | [|^$]
+      | \\[bB]""",
+    re.VERBOSE | re.ASCII,
+)
+
+
+class Refused(ValueError):
+    """Text that cannot be used; the message says why and what would do."""
+
+
+def host(text: str) -> str:
+    """A DNS name, perhaps with one leading `*.`, in lower case; Unicode names become their ASCII form."""
+    try:
+        name = text if text.isascii() else text.encode("idna").decode("ascii")
+    except UnicodeError:
+        raise Refused(f"host {short(text)} is not a domain name") from None
+    name = name.lower().removesuffix(".")
+    if not _HOST.fullmatch(name):
+        raise Refused(f"host {short(text)} is not a domain name")
+    return name
+
+
+def path(text: str) -> str:
+    """A literal path."""
+    if not _PATH.fullmatch(text) or len(text) > PATH_CHARS_MAX:
+        raise Refused(f"path {short(text)} must start with / and be made of letters, digits and ._~/@:+,=&$!*()-")
+    if _BAD_SEGMENT.search(text):
+        raise Refused(f"path {short(text)} must not contain //, /./ or /../: requests are compared in normal form")
+    return text
+
+
+def regex(text: str) -> str:
+    """A path expression, in the part of the syntax that Python and PCRE read alike."""
+    if not text.startswith("/") or len(text) > PATH_CHARS_MAX:
+        raise Refused(f"path {short(text)} must start with / and have at most {PATH_CHARS_MAX} characters")
+    position = 0
+    while position < len(text):
+        piece = _REGEX_PIECE.match(text, position)
+        if piece is None:
+            raise Refused(f"path {short(text)} uses an expression that is not supported at {short(text[position:])}")
+        position = piece.end()
+    try:
+        with warnings.catch_warnings(action="error"):
+            re.compile(text)
+    except (re.error, FutureWarning, OverflowError, RecursionError) as error:
+        raise Refused(f"path {short(text)} is not a valid regular expression: {error}") from None
+    return text
+
+
+def target(text: str) -> str:
+    """The value of rewrite-target: a path with $1 to $9."""
+    if not text or len(text) > PATH_CHARS_MAX or not _TARGET.fullmatch(text):
+        raise Refused(f"rewrite-target {short(text)} must be a path of letters, digits and -._~/:$")
+    if any(group not in "123456789" or not group for group in _GROUP.findall(text)):
+        raise Refused(f"rewrite-target {short(text)} has a $ that names no group; groups are $1 to $9")
+    return text
+
+
+def url(text: str) -> str:
+    """An absolute address to redirect to."""
+    if len(text) > PATH_CHARS_MAX or not _URL.fullmatch(text):
+        raise Refused(f"{short(text)} is not an absolute http or https address without variables")
+    return text
+
+
+def token(text: str) -> str:
+    """A header or cookie name, or a plain value."""
+    if not _TOKEN.fullmatch(text):
+        raise Refused(f"{short(text)} must be made of letters, digits, - and _")
+    return text
+
+
+def token_list(text: str) -> str:
+    """Comma-separated tokens, or `*`."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    return ", ".join(part if part == "*" else token(part) for part in parts)
+
+
+def origins(text: str) -> tuple[str, ...]:
+    """Comma-separated origins: `*`, or scheme and host, perhaps with one leading `*.`."""
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    for part in found:
+        if part != "*" and not _ORIGIN.fullmatch(part):
+            raise Refused(f"origin {short(part)} must be * or like https://app.example.com or https://*.example.com")
+    return found
+
+
+def networks(text: str) -> tuple[str, ...]:
+    """Comma-separated addresses and CIDR blocks."""
+    try:
+        found = [str(ipaddress.ip_network(part.strip(), strict=False)) for part in text.split(",") if part.strip()]
+    except ValueError as error:
+        raise Refused(f"{short(text)} is not a list of networks: {error}") from None
+    return tuple(sorted(set(found)))
+
+
+def boolean(text: str) -> bool:
+    """The words Go's ParseBool knows."""
+    if text in ("1", "t", "T", "true", "TRUE", "True"):
+        return True
+    if text in ("0", "f", "F", "false", "FALSE", "False"):
+        return False
+    raise Refused(f"{short(text)} is not true or false")
+
+
+def number(text: str, least: int, most: int) -> int:
+    """A whole number within bounds."""
+    if not (text.isascii() and text.isdigit() and len(text) < 12 and least <= int(text) <= most):
+        raise Refused(f"{short(text)} is not a whole number from {least} to {most}")
+    return int(text)
+
+
+def size(text: str) -> int:
+    """A size as nginx writes it: bytes, or with k, m or g. 0 means no limit."""
+    match = re.fullmatch(r"(\d{1,12})([kKmMgG]?)", text, re.ASCII)
+    if match is None:
+        raise Refused(f"{short(text)} is not a size such as 8m")
+    return int(match[1]) << {"": 0, "k": 10, "m": 20, "g": 30}[match[2].lower()]
+
+
+def one_of(text: str, *words: str) -> str:
+    """One of some words, whatever its case; as the list spells it."""
+    for word in words:
+        if text.lower() == word.lower():
+            return word
+    raise Refused(f"{short(text)} is not one of {', '.join(words)}")
+
+
+def short(text: str) -> str:
+    """Text for a message: quoted, printable and not longer than a line."""
+    return repr(text if len(text) <= 80 else text[:77] + "...")
