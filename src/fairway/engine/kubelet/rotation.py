@@ -1,8 +1,8 @@
 """Whether traffic is still sent to a pod, as its EndpointSlices say.
 
 Kubernetes sends SIGTERM and removes the endpoint at the same time, so a pod may get requests after it began to stop;
-the usual cure is a `preStop: sleep`. Here the kubelet waits: first until every EndpointSlice shows the pod terminating or
-not at all, then a short drain time in which the service proxy and the edge, which watch the same slices, take that in.
+the usual cure is a `preStop: sleep`. Here the kubelet waits: first until every EndpointSlice shows the pod terminating
+or not at all, then a short drain time in which the service proxy and the edge, which watch the same slices, follow.
 The pod serves during all of it. The wait is part of the grace period and never takes more than half of it.
 """
 

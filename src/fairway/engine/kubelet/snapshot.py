@@ -59,12 +59,11 @@ class ContainerSeen(msgspec.Struct, frozen=True, kw_only=True):
 class PodSeen(msgspec.Struct, frozen=True, kw_only=True):
     """One pod at one moment.
 
-    `busy` are containers that are being started or stopped right now; `had_sandbox` is true once any sandbox was made.
+    `busy` are containers that are being started or stopped right now.
     """
 
     now: datetime
     sandbox: bool = False
-    had_sandbox: bool = False
     sandbox_busy: bool = False
     sandbox_retry_at: datetime | None = None
     ip: str = ""

@@ -18,14 +18,14 @@ _ENDED = ("exited", "failed")
 class States:
     """A picture of `Runtime.list()`, renewed after each change and every 30 s in case a change went unheard."""
 
-    def __init__(self, runtime: Runtime, clock: Clock, changed: Callable[[str], None]) -> None:
+    def __init__(self, runtime: Runtime, clock: Clock) -> None:
         self._runtime = runtime
         self._clock = clock
-        self._changed = changed
+        self._watchers: dict[str, Callable[[], None]] = {}
         self._states: dict[str, ContainerState] = {}
         self._ends: dict[str, asyncio.Event] = {}
         self._dirty = asyncio.Event()
-        runtime.subscribe(lambda id: self._dirty.set())
+        runtime.subscribe(lambda _: self._dirty.set())
 
     async def run(self) -> None:
         """Relist until cancelled."""
@@ -37,10 +37,10 @@ class States:
     async def relist(self) -> None:
         """Take a new picture now."""
         fresh = {state.id: state for state in await self._runtime.list()}
-        for id in self._states.keys() - fresh.keys():
-            del self._states[id]
-            self._end(id)
-            self._changed(id)
+        for gone in self._states.keys() - fresh.keys():
+            del self._states[gone]
+            self._end(gone)
+            self._changed(gone)
         for state in fresh.values():
             self.put(state)
 
@@ -57,15 +57,23 @@ class States:
         """The newest state; None when the runtime does not know the container."""
         return self._states.get(id)
 
+    def watch(self, id: str, wake: Callable[[], None]) -> None:
+        """Call `wake` after each change of the container, until it is forgotten."""
+        self._watchers[id] = wake
+
     def ids(self) -> tuple[str, ...]:
         """Every container that the runtime knows."""
         return tuple(self._states)
 
+    def is_alive(self, id: str) -> bool:
+        """Whether the container still has a process."""
+        state = self._states.get(id)
+        return state is not None and state.status not in _ENDED
+
     def ended(self, id: str) -> asyncio.Event:
         """Set once the container has no process any more."""
         event = self._ends.setdefault(id, asyncio.Event())
-        state = self._states.get(id)
-        if state is None or state.status in _ENDED:
+        if not self.is_alive(id):
             event.set()
         return event
 
@@ -73,6 +81,11 @@ class States:
         """The container was removed from the runtime."""
         self._states.pop(id, None)
         self._ends.pop(id, None)
+        self._watchers.pop(id, None)
+
+    def _changed(self, id: str) -> None:
+        if id in self._watchers:
+            self._watchers[id]()
 
     def _end(self, id: str) -> None:
         if id in self._ends:

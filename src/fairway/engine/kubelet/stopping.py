@@ -89,19 +89,10 @@ class Stopper:
         task.add_done_callback(lambda _: done.set())
         try:
             while not (done.is_set() or ended.is_set() or grace.left_seconds() <= 0):
-                await self._either(done, ended, min(grace.left_seconds(), _LOOK_AGAIN_SECONDS))
+                await happens_within(self._clock, min(grace.left_seconds(), _LOOK_AGAIN_SECONDS), done, ended)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-
-    async def _either(self, done: asyncio.Event, ended: asyncio.Event, seconds: float) -> None:
-        waits = [asyncio.create_task(event.wait()) for event in (done, ended)]
-        waits.append(asyncio.create_task(_true(self._clock.sleep(seconds))))
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
 
     async def _wait(self, ended: asyncio.Event, grace: Grace, seconds_min: float) -> None:
         """Wait out the grace period, which may shrink meanwhile."""
@@ -116,11 +107,6 @@ class Stopper:
         """A container that ended in the same moment is no error."""
         with contextlib.suppress(ProcessLookupError):
             await self._runtime.signal(id, number)
-
-
-async def _true(work: Coroutine[None, None, None]) -> bool:
-    await work
-    return True
 
 
 class HookProblem(msgspec.Struct, frozen=True):

@@ -2,8 +2,8 @@
 
 Source: upstream `pkg/kubelet/prober`. One addition: until a container has been found ready (or started) for the first
 time, an http, tcp or gRPC check that failed is repeated after 50 ms, doubling up to a second. These extra looks count
-only when they succeed, so thresholds and events are upstream's, but a program that needs 300 ms to listen is in rotation
-then and not a whole period later.
+only when they succeed, so thresholds and events are upstream's, but a program that needs 300 ms to listen is in
+rotation then and not a whole period later.
 """
 
 from collections.abc import Awaitable, Callable

@@ -15,4 +15,5 @@ class Result(msgspec.Struct, frozen=True):
 
 def reason_of(error: OSError) -> str:
     """A failed connection in Go's words, which people search for."""
-    return f"connect: {os.strerror(error.errno).lower()}" if (error.errno or 0) > 0 else str(error)
+    number = error.errno or 0
+    return f"connect: {os.strerror(number).lower()}" if number > 0 else str(error)

@@ -1,0 +1,99 @@
+"""What this machine has: processors, memory, disk; and whether it runs short."""
+
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+_PODS_MAX = 250
+_MEMORY_SHORT_BYTES = 100 * 1024 * 1024
+_DISK_SHORT_SHARE = 0.05
+_PIDS_SHORT_SHARE = 0.05
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """Resource quantities as a Node shows them."""
+
+    capacity: Mapping[str, str]
+    allocatable: Mapping[str, str]
+
+
+class Pressure(msgspec.Struct, frozen=True):
+    """What the machine is short of."""
+
+    memory: bool
+    disk: bool
+    pids: bool
+
+
+def measure(folder: Path) -> Machine:
+    """Count the machine; `folder` is on the disk that counts, its parents are made if need be.  Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    disk = os.statvfs(folder)
+    capacity = {
+        "cpu": str(len(os.sched_getaffinity(0))),
+        "memory": f"{_meminfo()['MemTotal']}Ki",
+        "ephemeral-storage": f"{disk.f_blocks * disk.f_frsize // 1024}Ki",
+        "hugepages-1Gi": "0",
+        "hugepages-2Mi": "0",
+        "pods": str(_PODS_MAX),
+    }
+    allocatable = {**capacity, "ephemeral-storage": str(disk.f_blocks * disk.f_frsize * 9 // 10)}
+    return Machine(capacity, allocatable)
+
+
+def pressure(folder: Path) -> Pressure:
+    """Upstream's default eviction thresholds: 100 MiB of memory; of disk and pids a twentieth.  Raises OSError."""
+    disk = os.statvfs(folder)
+    pids_max = int(Path("/proc/sys/kernel/pid_max").read_text())
+    pids = int(Path("/proc/loadavg").read_text().split()[3].split("/")[1])
+    return Pressure(
+        memory=_meminfo()["MemAvailable"] * 1024 < _MEMORY_SHORT_BYTES,
+        disk=disk.f_bavail < disk.f_blocks * _DISK_SHORT_SHARE,
+        pids=pids_max - pids < pids_max * _PIDS_SHORT_SHARE,
+    )
+
+
+def node_info(version: str) -> dict[str, str]:
+    """`status.nodeInfo`.  Raises OSError."""
+    system = platform.uname()
+    return {
+        "machineID": _read("/etc/machine-id"),
+        "systemUUID": _read("/sys/class/dmi/id/product_uuid"),
+        "bootID": _read("/proc/sys/kernel/random/boot_id"),
+        "kernelVersion": system.release,
+        "osImage": _os_name(),
+        "containerRuntimeVersion": f"fairway://{version.removeprefix('v')}",
+        "kubeletVersion": version,
+        "kubeProxyVersion": "",
+        "operatingSystem": "linux",
+        "architecture": architecture(),
+    }
+
+
+def architecture() -> str:
+    """The machine's architecture in Go's words."""
+    machine = platform.machine()
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+
+
+def _meminfo() -> dict[str, int]:
+    """/proc/meminfo in kibibytes."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
+
+
+def _os_name() -> str:
+    for line in _read("/etc/os-release").splitlines():
+        if line.startswith("PRETTY_NAME="):
+            return line.partition("=")[2].strip('"')
+    return "Linux"
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
