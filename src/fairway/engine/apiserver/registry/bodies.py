@@ -49,9 +49,14 @@ def decode(kind: Kind, type: schema.Type | None, body: Body, field_validation: s
 
 
 def _finished(kind: Kind, obj: Object, missing: tuple[Cause, ...], warnings: tuple[str, ...]) -> Decoded:
-    obj["metadata"] = dict(obj["metadata"])
+    obj["metadata"] = {key: value for key, value in obj["metadata"].items() if value or not _droppable(key, value)}
     kind.default(obj)
     return Decoded(obj, missing, warnings)
+
+
+def _droppable(key: str, value: object) -> bool:
+    """Empty metadata is not kept, as in Go's `omitempty`; an empty list of managed fields is an order to forget them."""
+    return value.__class__ in (str, dict, list) and key != "managedFields"
 
 
 def _complaints(unknown: Iterable[str], duplicates: Iterable[str]) -> tuple[str, ...]:
