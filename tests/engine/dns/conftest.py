@@ -1,9 +1,10 @@
 """A cluster's records in a few lines, and dig."""
 
 import asyncio
+import os
 import shutil
 import subprocess
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from fairway.engine.dns.records import SERVICE_INDEXES, SLICE_INDEXES, CacheRecords, Namespace
 from fairway.kube.api.services import EndpointSlice, Service
 from fairway.kube.reconcile.cache import Cache
+from fairway.toolkit import linux
 
 Dig = Callable[..., Awaitable[str]]
 
@@ -70,10 +72,33 @@ def dig() -> Dig:
         command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "bind9-dnsutils"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
-    async def ask(port: int, *arguments: str) -> str:
-        options = ("@127.0.0.1", "-p", str(port), "+time=3", "+tries=1", "+nocookie")
+    async def ask(port: int, *arguments: str, server: str = "127.0.0.1") -> str:
+        options = (f"@{server}", "-p", str(port), "+time=3", "+tries=1", "+nocookie")
         process = await asyncio.create_subprocess_exec("dig", *options, *arguments, stdout=asyncio.subprocess.PIPE)
         output, _ = await process.communicate()
         return output.decode()
 
     return ask
+
+
+NODE = (
+    "ip link set lo up",
+    "ip link add node0 type bridge",
+    "ip addr add 10.42.0.1/32 dev node0",
+    "ip link set node0 up",
+    "ip route add 10.96.0.0/16 dev node0",
+)
+
+
+@pytest.fixture
+def network() -> Iterator[None]:
+    """This thread, and what it starts, in a network namespace of its own that has the node's address."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    linux.unshare(linux.CLONE_NEWNET)
+    try:
+        for command in NODE:
+            subprocess.run(command.split(), check=True)
+        yield
+    finally:
+        linux.setns(home, linux.CLONE_NEWNET)
+        os.close(home)
