@@ -75,7 +75,7 @@ def service(name: str, *addresses: tuple[str, int], namespace: str = "default", 
 
 
 def ingress(name: str, *rules: tuple[str, str, str, str], **more: Any) -> dict[str, Any]:
-    """Rules are (host, path, pathType, service); `annotations`, `tls`, `default`, `namespace`, `created` may be given."""
+    """Rules are (host, path, pathType, service); `more`: annotations, tls, default, namespace, created."""
     by_host: dict[str, list[dict[str, Any]]] = {}
     for host, path, path_type, target in rules:
         backend = {"service": {"name": target, "port": {"number": 80}}}

@@ -57,7 +57,8 @@ _TIDY = (
 _NORMAL_FORM = (
     "http-request set-var(txn.raw) pathq if odd",
     "http-request deny deny_status 400 if raw { path -m sub %00 }",
-    "http-request normalize-uri percent-decode-unreserved if raw",
+    # Without `strict` a condition makes HAProxy 2.8 pass over this rule.
+    "http-request normalize-uri percent-decode-unreserved strict if raw",
     *_TIDY,
     "http-request set-var(txn.clean) pathq if raw",
     "http-request set-path %[path,url_dec,regsub(\\?,%3F,g),regsub(\\x23,%23,g)] if raw",
@@ -137,8 +138,9 @@ _ANSWERS = (
     ),
 )
 _REWRITE = (
-    "http-request set-path %[var(txn.route),field(4,|,0)] if rewrite",
-    "http-request set-path /%[path] if rewrite !{ path -m beg / }",
+    "http-request set-var(txn.target) var(txn.route),field(4,|,0) if rewrite",
+    "http-request set-path %[var(txn.target)] if rewrite { var(txn.target) -m beg / }",
+    "http-request set-path /%[var(txn.target)] if rewrite !{ var(txn.target) -m beg / }",
 )
 
 

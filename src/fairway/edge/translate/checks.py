@@ -21,10 +21,11 @@ _URL = re.compile(
 )
 _ORIGIN = re.compile(r"https?://(?:\*\.)?[A-Za-z0-9.-]{1,253}(?::\d{1,5})?")
 _REGEX_PIECE = re.compile(
-    r"""(?P<counted>(?:[\w/~@:,=&!<>%-]|\.|\\[dDwWsS.+*?()/\[\]{}|^$-]|\[\^?(?:[\w/.~@:,=&!<>%+*?()|$-]|\\[dDwWsS.\]\[\\^/-])+\])
-            (?:[*+?]|\{\d{1,3}(?:,\d{0,3})?\})??[?]?)   # one character or class, perhaps repeated
-      | (?P<open>\((?:\?:|\?=|\?!)?)
-      | (?P<close>\)[*+?]?[?]?)
+    r"""(?: [\w/~@:,=&!<>%-] | \. | \\[dDwWsS.+*?()/\[\]{}|^$-]         # one character
+          | \[ \^? (?: [\w/.~@:,=&!<>%+*?()|$-] | \\[dDwWsS.\]\[\\^/-] )+ \]  # or class,
+        ) (?: (?: [*+?] | \{\d{1,3}(?:,\d{0,3})?\} ) \?? )?             # perhaps repeated
+      | \( (?: \?: | \?= | \?! )?
+      | \) (?: [*+?] \?? )?    # no counts for groups: nested ones explode when PCRE compiles them
       | [|^$]
       | \\[bB]""",
     re.VERBOSE | re.ASCII,
