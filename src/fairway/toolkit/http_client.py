@@ -91,6 +91,15 @@ class _Connection:
     def close(self) -> None:
         self.writer.close()
 
+    async def send(self, message: bytes) -> None:
+        """Write a whole request.  Raises Unreachable."""
+        try:
+            self.writer.write(message)
+            await self.writer.drain()
+        except (OSError, RuntimeError) as error:
+            # uvloop raises RuntimeError for a transport that closed since it was last looked at.
+            raise Unreachable(f"connection lost: {error}") from error
+
     async def pump(self, head: _Head) -> None:
         """Feed the parser with what arrives next; sets `head.complete` when the answer ends."""
         try:
@@ -308,15 +317,14 @@ class HttpClient:
         self._open.add(connection)
         head, reused, connection.used = _Head(), connection.used, True
         try:
-            connection.writer.write(message)
-            await connection.writer.drain()
+            await connection.send(message)
             while not head.has_head:
                 await connection.pump(head)
-        except (Unreachable, OSError) as error:
+        except Unreachable as error:
             self._discard(connection)
             if reused and not head.status and method in _REPEATABLE:
                 raise _Stale from error
-            raise error if isinstance(error, Unreachable) else Unreachable(f"connection lost: {error}") from error
+            raise
         except BaseException:
             self._discard(connection)
             raise
