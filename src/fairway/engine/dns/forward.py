@@ -39,6 +39,7 @@ class Forwarder:
         self._config = config
         self._clock = clock
         self._upstreams = [host_and_port(text) for text in config.upstreams]
+        self._failing: set[tuple[str, int]] = set()
         self._remembered: OrderedDict[_Key, Remembered] = OrderedDict()
         self._asking: dict[_Key, asyncio.Task[Reply | None]] = {}
 
@@ -72,17 +73,25 @@ class Forwarder:
                     async with asyncio.timeout(self._config.upstream_timeout_seconds):
                         last = await self._exchange(upstream, query)
                 except (OSError, TimeoutError, Malformed) as error:
-                    self._demote(upstream)
-                    log.warning("upstream", server=upstream[0], error=f"{type(error).__name__}: {error}")
+                    self._demote(upstream, error)
                     continue
+                self._praise(upstream)
                 if last.rcode in (Rcode.NOERROR, Rcode.NXDOMAIN):
                     self._remember(query, last)
                     return last
         return last
 
-    def _demote(self, upstream: tuple[str, int]) -> None:
-        self._upstreams.remove(upstream)
-        self._upstreams.append(upstream)
+    def _demote(self, upstream: tuple[str, int], error: Exception) -> None:
+        """Ask it last from now on; said once, not for every question that fails."""
+        self._upstreams.sort(key=lambda each: each == upstream)
+        if upstream not in self._failing:
+            self._failing.add(upstream)
+            log.warning("lost_upstream", server=upstream[0], error=f"{type(error).__name__}: {error}")
+
+    def _praise(self, upstream: tuple[str, int]) -> None:
+        if upstream in self._failing:
+            self._failing.remove(upstream)
+            log.info("upstream_back", server=upstream[0])
 
     async def _exchange(self, upstream: tuple[str, int], query: Query) -> Reply:
         number = int.from_bytes(os.urandom(2), "big")
