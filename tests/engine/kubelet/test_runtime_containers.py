@@ -1,21 +1,219 @@
-"""Containers are started, end, and are told about, for real."""
+"""Containers are started, end, are signalled, executed into and told about: with real processes."""
 
 import asyncio
+import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
+from fairway.engine.kubelet.runtime import cgroups
+from fairway.engine.kubelet.runtime.errors import ContainerExists, ContainerUnknown, ExecFailed, ExecTimedOut
+from fairway.engine.kubelet.runtime.model import Mount
+
 pytestmark = pytest.mark.real
+
+
+def shim_of(node, id):
+    return json.loads((node.run_dir / "containers" / f"{id}.json").read_text())["shim_pid"]
+
+
+async def until_logged(node, id, text):
+    async with asyncio.timeout(20):
+        while text not in node.log(id):
+            await asyncio.sleep(0.01)
 
 
 def test_exit_codes(node):
     async def body(node):
         state, _ = await node.run("c", "sh", "-c", "exit 42")
-        print(state)
-        assert (state.status, state.exit_code, state.reason, state.signal) == ("exited", 42, "Error", None)
+        assert (state.status, state.exit_code, state.reason, state.signal) == ("exited", 42, "Error", None), state
         assert state.started_at < state.finished_at
         state, log = await node.run("d", "echo", "hello")
         assert (state.exit_code, state.reason, log) == (0, "Completed", "hello\n")
+
+    node(body)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("nothing",), 'exec: "nothing": executable file not found in $PATH'),
+        (("/nothing",), 'exec: "/nothing": stat /nothing: no such file or directory'),
+        (("/etc/passwd",), 'exec: "/etc/passwd": permission denied'),
+        (("/etc",), 'exec: "/etc": is a directory'),
+    ],
+)
+def test_program_that_cannot_run_fails_the_start(node, args, message):
+    async def body(node):
+        state = await node.runtime.start(node.spec("c", *args))
+        assert (state.status, state.exit_code, state.reason) == ("failed", 128, "StartError")
+        assert state.message.endswith(f"unable to start container process: {message}: unknown"), state.message
+        assert await node.runtime.list() == (state,)
+
+    node(body)
+
+
+def test_missing_volume_source_fails_the_start(node):
+    async def body(node):
+        state = await node.runtime.start(node.spec("c", "true", mounts=(Mount("/no/such", "/data"),)))
+        assert state.status == "failed"
+        assert 'error mounting "/no/such" to rootfs at "/data": no such file or directory' in state.message
+
+    node(body)
+
+
+def test_term_is_trapped_or_ignored_until_kill(node):
+    async def body(node):
+        trap = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done"
+        await node.runtime.start(node.spec("polite", "sh", "-c", trap))
+        await until_logged(node, "polite", "ready")
+        await node.runtime.signal("polite", signal.SIGTERM)
+        assert (await node.ended("polite")).exit_code == 7
+
+        await node.runtime.start(node.spec("deaf", "sleep", "1000"))
+        await node.runtime.signal("deaf", signal.SIGTERM)  # process 1 without a handler: nothing happens
+        await asyncio.sleep(0.1)
+        assert (await node.runtime.list())[0].status == "running"
+        await node.runtime.signal("deaf", signal.SIGKILL)
+        state = await node.ended("deaf")
+        assert (state.exit_code, state.signal, state.reason) == (137, 9, "Error")
+        await node.runtime.signal("deaf", signal.SIGTERM)
+        with pytest.raises(ContainerUnknown):
+            await node.runtime.signal("nobody", signal.SIGTERM)
+
+    node(body)
+
+
+def test_children_of_the_container_end_with_it(node):
+    async def body(node):
+        state, _ = await node.run("c", "sh", "-c", "(sleep 1000 &) ; (sleep 1000 &) ; exit 3")
+        assert state.exit_code == 3
+        commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
+        assert not [each for each in commands if each.startswith(b"sleep\x001000")]
+
+    node(body)
+
+
+def test_remove_kills_and_leaves_nothing(node):
+    async def body(node):
+        await node.runtime.start(node.spec("c", "sleep", "1000"))
+        with pytest.raises(ContainerExists):
+            await node.runtime.start(node.spec("c", "true"))
+        await node.runtime.remove("c")
+        await node.runtime.remove("c")
+        assert await node.runtime.list() == ()
+        assert [path.name for path in (node.folder / "c").iterdir()] == ["0.log"]
+        again = await node.runtime.start(node.spec("c", "true"))
+        assert again.status == "running"
+
+    node(body)
+
+
+def test_exec(node):
+    async def body(node):
+        await node.runtime.start(node.spec("c", "sleep", "1000", uid=1000, env=(("PATH", "/bin"), ("A", "1"))))
+        result = await node.runtime.exec("c", ("sh", "-c", "id; echo $A$B; echo bad >&2; exit 5"), env={"B": "2"})
+        assert result.exit_code == 5
+        assert result.stdout == b"uid=1000(user) gid=1001(user) groups=1001(user),2002(extra)\n12\n"
+        assert result.stderr == b"bad\n"
+        result = await node.runtime.exec("c", ("sh", "-c", "cat /proc/self/status; ps"))
+        assert b"NoNewPrivs:\t1" in result.stdout and b"Seccomp:\t2" in result.stdout
+        assert b"CapEff:\t0000000000000000" in result.stdout
+        assert b"sleep 1000" in result.stdout
+        assert (await node.runtime.exec("c", ("sh", "-c", "kill -9 $$"))).exit_code == 137
+        with pytest.raises(ExecFailed, match=r'exec: "foo": executable file not found in \$PATH'):
+            await node.runtime.exec("c", ("foo",))
+        big = await node.runtime.exec("c", ("sh", "-c", "head -c 6000000 /dev/zero"))
+        assert len(big.stdout) == 4 * 1024 * 1024
+        await node.runtime.signal("c", signal.SIGKILL)
+        await node.ended("c")
+        with pytest.raises(ExecFailed, match="container c is not running"):
+            await node.runtime.exec("c", ("true",))
+
+    node(body)
+
+
+def test_exec_that_takes_too_long_is_killed_with_its_children(node):
+    async def body(node):
+        await node.runtime.start(node.spec("c", "sleep", "1000"))
+        command = "(setsid sleep 2000 &); sleep 2001 & sleep 2002"
+        with pytest.raises(ExecTimedOut, match=r"timed out after 0\.3s"):
+            await node.runtime.exec("c", ("sh", "-c", command), timeout_seconds=0.3)
+        left = (await node.runtime.exec("c", ("ps",))).stdout
+        assert b"2001" not in left and b"2002" not in left and b"1000" in left
+
+    node(body)
+
+
+def test_engine_and_zygote_killed_and_started_again(node):
+    async def body(node):
+        echo = "i=0; while [ $i -lt 1000 ]; do echo line $i; i=$((i+1)); sleep 0.01; done"
+        await node.runtime.start(node.spec("c", "sh", "-c", echo))
+        await node.runtime.create_sandbox("s", "pod")
+        await until_logged(node, "c", "line 3")
+        node.zygote.kill()
+        node.zygote.wait()
+        node.zygote = node.start_zygote()
+        node.runtime = type(node.runtime)(node.run_dir, node.socket)  # as a new engine would
+        states = await node.runtime.list()
+        assert [(state.id, state.status) for state in states] == [("c", "running")]
+        assert [each.id for each in await node.runtime.list_sandboxes()] == ["s"]
+        await until_logged(node, "c", "line 20")
+        assert (await node.runtime.exec("c", ("true",))).exit_code == 0
+        await node.runtime.signal("c", signal.SIGKILL)
+        assert (await node.ended("c")).exit_code == 137
+        node.zygote.terminate()
+        assert node.zygote.wait() == 0
+        assert not node.socket.exists()
+
+    node(body)
+
+
+def test_killed_shim_takes_its_container_along(node):
+    async def body(node):
+        state = await node.runtime.start(node.spec("c", "sleep", "1000"))
+        container = os.pidfd_open(state.pid)
+        os.kill(shim_of(node, "c"), signal.SIGKILL)
+        state = await node.ended("c")
+        assert (state.exit_code, state.reason) == (137, "ContainerStatusUnknown")
+        ended = asyncio.Event()
+        asyncio.get_running_loop().add_reader(container, ended.set)
+        await asyncio.wait_for(ended.wait(), 10)
+        await node.runtime.remove("c")
+
+    node(body)
+
+
+def test_hundred_containers_at_once(node):
+    async def body(node):
+        names = [f"c{number}" for number in range(100)]
+        states = await asyncio.gather(*(node.runtime.start(node.spec(name, "sleep", "1000")) for name in names))
+        assert {state.status for state in states} == {"running"}
+        await asyncio.gather(*(node.runtime.remove(name) for name in names))
+        assert await node.runtime.list() == ()
+
+    node(body)
+
+
+def test_limits(node):
+    """Where the machine lets us: memory, processes and processor time; the group is gone afterwards."""
+
+    async def body(node):
+        layout = cgroups.Layout()
+        assert set(node.runtime.limits_enforced) == set(layout.enforced)
+        group = f"fairway-test-{os.getpid()}-{node.folder.name}/c"
+        limits = {"memory_limit_bytes": 16 << 20, "pids_limit": 20, "cpu_quota_us": 50_000, "cpu_shares": 102}
+        state, _ = await node.run("c", "sh", "-c", "tail -c 200m /dev/zero", cgroup=group, **limits)
+        if "memory" in layout.enforced:
+            assert (state.exit_code, state.reason) == (137, "OOMKilled")
+        await node.runtime.remove("c")
+        fork = "for i in $(seq 40); do sleep 1000 & done; echo all"
+        await node.runtime.start(node.spec("f", "sh", "-c", fork, cgroup=group, **limits))
+        state = await node.ended("f")
+        if "pids" in layout.enforced:
+            assert state.exit_code != 0
+        assert not [folder for folder in layout.folders(group.split("/")[0]) if os.path.exists(folder)]
 
     node(body)

@@ -8,7 +8,6 @@ import contextlib
 import os
 import shutil
 import signal
-import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from fairway.engine.kubelet.runtime import cgroups, processes, records, sandbox
+from fairway.engine.kubelet.runtime import cgroups, processes, records, sandbox, wire
 from fairway.engine.kubelet.runtime.errors import (
     ContainerExists,
     ContainerUnknown,
@@ -29,7 +28,6 @@ from fairway.engine.kubelet.runtime.logs import timestamp
 from fairway.engine.kubelet.runtime.model import ContainerSpec, ContainerState, ExecResult, SandboxState
 from fairway.toolkit import files
 
-_LENGTH = struct.Struct(">I")
 _END_SECONDS = 10.0
 _LOST = "The container could not be located: its shim was killed before it could record the end"
 
@@ -71,7 +69,7 @@ class Runtime:
 
     async def create_sandbox(self, id: str, hostname: str) -> SandboxState:
         """Make the namespaces that the containers of a pod share; one that is there stays as it is."""
-        await self._ask({"operation": "sandbox", "id": id, "hostname": hostname})
+        await self._ask(wire.SANDBOX, {"id": id, "hostname": hostname})
         return self._sandbox(id)
 
     async def remove_sandbox(self, id: str) -> None:
@@ -99,7 +97,7 @@ class Runtime:
         """
         for path in (spec.log_path, spec.state_path):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-        answer = await self._ask({"operation": "start", "spec": msgspec.json.encode(spec).decode()})
+        answer = await self._ask(wire.START, msgspec.to_builtins(spec))
         state = msgspec.convert(answer["state"], ContainerState)
         if state.status == "running" and not self._watch(spec.id, self._record(spec.id)):
             asyncio.get_running_loop().call_soon(self._ended, spec.id)  # it ended before we could watch it
@@ -143,9 +141,9 @@ class Runtime:
         Raises ExecFailed, and ExecTimedOut after killing the command and its children. At most 4 MiB of each output
         stream are kept.
         """
-        request = {"operation": "exec", "id": id, "args": list(args), "env": list((env or {}).items())}
+        request = {"id": id, "args": list(args), "env": list((env or {}).items())}
         try:
-            answer = await self._ask({**request, "timeout_seconds": timeout_seconds})
+            answer = await self._ask(wire.EXEC, {**request, "timeout_seconds": timeout_seconds})
         except RuntimeRefused as error:
             raise ExecFailed(str(error)) from error
         if not answer["in_time"]:
@@ -155,22 +153,22 @@ class Runtime:
 
     # the zygote
 
-    async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def _ask(self, kind: bytes, request: dict[str, Any]) -> dict[str, Any]:
         body = msgspec.json.encode(request)
         try:
             reader, writer = await asyncio.open_unix_connection(str(self._socket))
         except OSError as error:
             raise RuntimeUnavailable(f"the zygote does not listen on {self._socket}: {error}") from error
         try:
-            writer.write(_LENGTH.pack(len(body)) + body)
+            writer.write(kind + wire.LENGTH.pack(len(body)) + body)
             await writer.drain()
-            (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+            (length,) = wire.LENGTH.unpack(await reader.readexactly(wire.LENGTH.size))
             answer: dict[str, Any] = msgspec.json.decode(await reader.readexactly(length))
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             raise RuntimeUnavailable("the zygote closed the connection without an answer") from error
         finally:
             writer.close()
-        if answer.get("errno") == 17:
+        if answer.get("exists"):
             raise ContainerExists(answer["error"])
         if "error" in answer:
             raise RuntimeRefused(answer["error"])

@@ -15,13 +15,12 @@ def path(run_dir: str, container: str) -> str:
     return f"{run_dir}/containers/{container}.json"
 
 
-def create(run_dir: str, container: str, spec: str) -> None:
-    """Record that this process is the shim of a container; FileExistsError when it has one already."""
+def create(run_dir: str, container: str, spec: str, shim: int) -> None:
+    """Record which process is the shim of a container; FileExistsError when it has one already."""
     final = path(run_dir, container)
     os.makedirs(os.path.dirname(final), mode=0o700, exist_ok=True)
-    me = os.getpid()
-    text = f'{{"shim_pid":{me},"shim_start_ticks":{processes.start_ticks(me)},"spec":{spec}}}'
-    fresh = f"{final}.{me}"
+    text = f'{{"shim_pid":{shim},"shim_start_ticks":{processes.start_ticks(shim)},"spec":{spec}}}'
+    fresh = f"{final}.{shim}"
     try:
         _write(fresh, text)
         os.link(fresh, final)  # unlike rename it refuses to replace
@@ -35,6 +34,15 @@ class StateFile:
     def __init__(self, location: str, container: str) -> None:
         self._location = location
         self.fields: dict[str, object] = {"id": container}
+
+    @staticmethod
+    def load(location: str) -> "StateFile":
+        """The state that is there."""
+        with open(location, encoding="utf-8") as file:
+            fields = json.load(file)
+        state = StateFile(location, fields["id"])
+        state.fields = fields
+        return state
 
     def write(self, status: str, **fields: object) -> dict[str, object]:
         """Record a change; returns all fields."""

@@ -172,6 +172,7 @@ def _attach_volume(volume: Volume, tree: int) -> None:
 
 def _make_target(path: str, is_folder: bool) -> None:
     """Make a missing mount point, an empty folder or file; links of the image resolve inside the container."""
+    path = os.path.realpath(path)  # also makes what a dangling link points at
     if is_folder:
         os.makedirs(path, 0o755, exist_ok=True)
         return

@@ -1,104 +1,64 @@
-"""The process beside one container: starts it, writes its log, waits for it, records how it ended.
+"""The process beside one container: writes its log, waits for it, records how it ended.
 
 It depends on nobody: zygote and engine may be killed and the container and its log go on. When the shim itself is
-killed, the kernel kills the container (PR_SET_PDEATHSIG), so none runs unwatched.
+killed, the kernel kills the container (PR_SET_PDEATHSIG), so none runs unwatched. There is one per container, so it
+does as little as it can before the end: see `starter`.
 """
 
-import json
 import os
 import select
 import socket
 import time
 
-from fairway.engine.kubelet.runtime import cgroups, container, processes, records, sandbox, wire
-from fairway.engine.kubelet.runtime.logs import LogFile, Stream, timestamp
-from fairway.engine.kubelet.runtime.privileges import UnknownCapability
-from fairway.toolkit import linux
+from fairway.engine.kubelet.runtime import cgroups, records, starter
+from fairway.engine.kubelet.runtime.logs import LogFile, Stream
 
-_CHUNK_BYTES = 64 * 1024
-_MOST_LAST_CHUNKS = 64  # more than a pipe holds: a leaked writing end must not keep the shim for ever
-_START_FAILED = 128  # the exit code that containerd gives a program that never ran
+_CHUNK_BYTES = 16 * 1024
+_MOST_LAST_CHUNKS = 256  # more than a pipe holds: a leaked writing end must not keep the shim for ever
 
 
-def serve(channel: socket.socket, run_dir: str, encoded: str) -> None:
-    """Start the container of a spec, answer with its state, then stay until it has ended."""
-    spec = wire.Spec(encoded)
-    records.create(run_dir, spec.id, encoded)
-    linux.set_process_name(f"shim {spec.id}")
-    state = records.StateFile(spec.state_path, spec.id)
-    state.write("created")
-    group = cgroups.Group(cgroups.Layout(), spec.cgroup)
-    try:
-        log = LogFile(spec.log_path)
-        joined = sandbox.Handles(run_dir, spec.sandbox)
-        group.create(spec.limits)
-        running = _start(spec, joined, group, channel)
-    except (OSError, UnknownCapability, _StartFailed) as error:
-        group.remove()
-        wire.send(channel, {"state": _failed(state, str(error))})
-        return
-    ticks = processes.start_ticks(running.pid)
-    started = timestamp(time.time_ns())
-    answer = state.write("running", pid=running.pid, pid_start_ticks=ticks, started_at=started)
-    _answer(channel, {"state": answer})
-    _follow(running, log)
-    _, status = os.waitpid(running.pid, 0)
-    state.write("exited", **records.exit_fields(status, group.oom_kills() > 0, time.time_ns()))
-    group.remove()
-
-
-class _StartFailed(Exception):
-    """The container could not be made or its program not executed."""
-
-
-class _Running:
-    """A started container: its process 1 and the reading ends of its output."""
-
-    def __init__(self, pid: int, stdout: int, stderr: int) -> None:
-        self.pid = pid
-        self.stdout = stdout
-        self.stderr = stderr
-
-
-def _answer(channel: socket.socket, message: dict[str, object]) -> None:
-    try:
-        wire.send(channel, message)
-    except OSError:
-        pass  # the engine was killed meanwhile; it will find the state on disk
-    channel.close()
-
-
-def _failed(state: records.StateFile, message: str) -> dict[str, object]:
-    ended = timestamp(time.time_ns())
-    return state.write("failed", exit_code=_START_FAILED, reason="StartError", message=message, finished_at=ended)
-
-
-def _start(spec: wire.Spec, joined: sandbox.Handles, group: cgroups.Group, channel: socket.socket) -> _Running:
-    """Fork process 1 of a new PID namespace and wait until its program runs."""
-    who = container.identity(spec)
-    entrances = group.entrances()
+def serve(channel: socket.socket, run_dir: str) -> None:
+    """Have the container of a request started, then stay until it has ended."""
     stdout, write_stdout = os.pipe()
     stderr, write_stderr = os.pipe()
-    report, write_report = os.pipe()
-    linux.unshare(linux.CLONE_NEWPID)
-    pid = os.fork()
-    if pid == 0:
-        channel.close()
-        container.become(spec, joined, entrances, who, (write_stdout, write_stderr), write_report)
-    for fd in (write_stdout, write_stderr, write_report, *entrances):
+    handover, write_handover = os.pipe()
+    helper = os.fork()
+    if helper == 0:
+        for fd in (stdout, stderr, handover):
+            os.close(fd)
+        starter.run(channel, run_dir, (write_stdout, write_stderr), write_handover)
+        return
+    channel.close()
+    for fd in (write_stdout, write_stderr, write_handover):
         os.close(fd)
-    with os.fdopen(report, "rb") as file:
-        problem = file.read()
-    if problem:
-        os.waitpid(pid, 0)
-        raise _StartFailed(json.loads(problem))
-    return _Running(pid, stdout, stderr)
+    message = _read_all(handover)
+    os.waitpid(helper, 0)
+    if message:
+        _look_after(message, stdout, stderr)
 
 
-def _follow(running: _Running, log: LogFile) -> None:
+def _look_after(message: bytes, stdout: int, stderr: int) -> None:
+    pid, log_path, state_path, group_name = starter.handover_fields(message)
+    log = LogFile(log_path)
+    _follow(pid, {stdout: Stream("stdout", log), stderr: Stream("stderr", log)})
+    _, status = os.waitpid(pid, 0)
+    group = cgroups.Group(cgroups.Layout(), group_name)
+    ended = records.exit_fields(status, group.oom_kills() > 0, time.time_ns())
+    group.remove()
+    records.StateFile.load(state_path).write("exited", **ended)
+
+
+def _read_all(fd: int) -> bytes:
+    data = b""
+    while part := os.read(fd, _CHUNK_BYTES):
+        data += part
+    os.close(fd)
+    return data
+
+
+def _follow(pid: int, streams: dict[int, Stream]) -> None:
     """Write the log until process 1, and with it the whole container, has ended and its pipes are empty."""
-    streams = {running.stdout: Stream("stdout", log), running.stderr: Stream("stderr", log)}
-    ended = os.pidfd_open(running.pid)
+    ended = os.pidfd_open(pid)
     poll = select.poll()
     poll.register(ended, select.POLLIN)
     for fd in streams:

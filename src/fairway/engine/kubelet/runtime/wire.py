@@ -1,5 +1,6 @@
 """What goes over the zygote's socket: one JSON request and one JSON answer per connection, each with its length first.
 
+A request has one more byte in front, its kind, so that a shim need not read its own request and stays small.
 Used by the zygote and its children, so it imports nothing heavy: `Spec` is `model.ContainerSpec` without msgspec.
 """
 
@@ -9,6 +10,7 @@ import struct
 
 from fairway.engine.kubelet.runtime.cgroups import Limits
 
+START, EXEC, SANDBOX = b"s", b"x", b"n"
 LENGTH = struct.Struct(">I")
 MOST_BYTES = 64 * 1024 * 1024
 

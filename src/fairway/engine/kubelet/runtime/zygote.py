@@ -145,24 +145,19 @@ def _answer(channel: socket.socket, run_dir: str) -> None:
     _, uid, _ = _UCRED.unpack(channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
     if uid != os.geteuid():
         return
+    kind = channel.recv(1)
+    if kind == wire.START:
+        shim.serve(channel, run_dir)
+        return
     request = json.loads(wire.receive(channel))
     try:
-        _serve(channel, run_dir, request)
-    except (OSError, ValueError, KeyError) as error:
-        wire.send(channel, {"error": str(error), "errno": getattr(error, "errno", None)})
-
-
-def _serve(channel: socket.socket, run_dir: str, request: dict[str, object]) -> None:
-    match request["operation"]:
-        case "start":
-            shim.serve(channel, run_dir, str(request["spec"]))
-        case "exec":
+        if kind == wire.EXEC:
             execute.serve(channel, run_dir, request)
-        case "sandbox":
-            sandbox.create(run_dir, str(request["id"]), str(request["hostname"]))
+        else:
+            sandbox.create(run_dir, request["id"], request["hostname"])
             wire.send(channel, {})
-        case other:
-            wire.send(channel, {"error": f"unknown operation {other!r}"})
+    except (OSError, ValueError, KeyError) as error:
+        wire.send(channel, {"error": str(error)})
 
 
 if __name__ == "__main__":
