@@ -39,7 +39,7 @@ def one(kind: Kind, entry: Entry, form: Form, now: datetime, *, columns: bool = 
 def many(kind: Kind, entries: Sequence[Entry], form: Form, meta: ListMeta, now: datetime) -> bytes:
     """A list."""
     if form.style == TABLE:
-        return _table(kind, entries, form, meta, now, columns=True)
+        return _table(kind, entries, form, meta, now, columns=True) + b"\n"
     if form.style == METADATA:
         head = _list_head("PartialObjectMetadataList", f"meta.k8s.io/{form.version}", meta)
         return head + b",".join([_metadata(entry, form) for entry in entries]) + b"]}\n"
@@ -90,7 +90,7 @@ def _table(kind: Kind, entries: Sequence[Entry], form: Form, meta: ListMeta, now
         encode(meta),
         definitions,
     )
-    return head + b",".join([_row(kind, entry, form, now) for entry in entries]) + b"]}\n"
+    return head + b",".join([_row(kind, entry, form, now) for entry in entries]) + b"]}"
 
 
 def _row(kind: Kind, entry: Entry, form: Form, now: datetime) -> bytes:

@@ -82,7 +82,7 @@ class ServiceAllocator:
     def _free_address(self) -> str | None:
         """A random free address; the lower part is left to those who ask for a certain one (KEP-3070)."""
         size = self._network.num_addresses
-        reserved = min(max(16, size // 16), 256)
+        reserved = min(max(16, size // 16), 256) if size > 32 else 1
         for _ in range(32):
             found = str(self._network[self._random.randrange(reserved, size - 1)])
             if found not in self._owners:

@@ -55,7 +55,7 @@ def _finished(kind: Kind, obj: Object, missing: tuple[Cause, ...], warnings: tup
 
 
 def _droppable(key: str, value: object) -> bool:
-    """Empty metadata is not kept, as in Go's `omitempty`; an empty list of managed fields is an order to forget them."""
+    """Empty metadata is not kept, as in Go's `omitempty`; empty managed fields are an order to forget them."""
     return value.__class__ in (str, dict, list) and key != "managedFields"
 
 
