@@ -1,0 +1,87 @@
+"""Who may: client certificates over TLS, and what is open to everybody."""
+
+import asyncio
+import ssl
+from typing import Any
+
+import msgspec
+import pytest
+
+from fairway.engine.apiserver.authentication import LOCAL, User
+from fairway.engine.apiserver.authorization import Attributes, authorize, refusal
+
+READY, NAMESPACES = "/readyz", "/api/v1/namespaces"
+
+
+async def ask(secure: Any, path: str, user: str = "", *groups: str) -> tuple[int, Any]:
+    async with secure.client(user, *groups) as client:
+        response = await client.request("GET", path)
+        body = await response.read()
+    is_json = response.headers["content-type"] == "application/json"
+    return response.status, msgspec.json.decode(body) if is_json else body.decode()
+
+
+async def test_masters_may_everything(secure: Any) -> None:
+    status, listed = await ask(secure, NAMESPACES, "admin", "system:masters")
+    assert (status, len(listed["items"])) == (200, 4)
+
+
+async def test_nobody_may_nothing_but_health_and_version(secure: Any) -> None:
+    for path in (READY, "/healthz", "/livez", "/version"):
+        assert (await ask(secure, path))[0] == 200
+    for path in (NAMESPACES, "/api", "/foo", "/openapi/v3"):
+        status, body = await ask(secure, path)
+        assert (status, body["reason"], body["message"]) == (401, "Unauthorized", "Unauthorized")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (
+            "/api/v1/namespaces/default/pods",
+            'pods is forbidden: User "alice" cannot list resource "pods" in API group "" in the namespace "default"',
+        ),
+        (
+            "/apis/apps/v1/namespaces/default/deployments/web/status",
+            'deployments.apps "web" is forbidden: User "alice" cannot get resource "deployments/status" '
+            'in API group "apps" in the namespace "default"',
+        ),
+        (
+            "/api/v1/nodes",
+            'nodes is forbidden: User "alice" cannot list resource "nodes" in API group "" at the cluster scope',
+        ),
+        ("/metrics", 'forbidden: User "alice" cannot get path "/metrics"'),
+    ],
+)
+async def test_others_are_refused_by_name(secure: Any, path: str, message: str) -> None:
+    status, body = await ask(secure, path, "alice", "people")
+    assert (status, body["reason"], body["message"]) == (403, "Forbidden", message)
+
+
+async def test_a_stranger_s_certificate_ends_the_handshake(secure: Any, tmp_path: Any) -> None:
+    (tmp_path / "other").mkdir()
+    stranger = type(secure.authority)(tmp_path / "other")
+    context = ssl.create_default_context(cafile=str(secure.authority.path))
+    context.load_cert_chain(*stranger.issue("admin", "system:masters"))
+    with pytest.raises(OSError):
+        await handshake(secure.port, context)
+
+
+async def handshake(port: int, context: ssl.SSLContext) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    try:
+        writer.write(b"GET /api HTTP/1.1\r\n\r\n")
+        if not await reader.read():
+            raise ConnectionResetError
+    finally:
+        writer.close()
+
+
+def test_the_order_of_opinions() -> None:
+    mallory = User("mallory")
+    assert not authorize(Attributes(mallory, "get", "/api"))
+    assert authorize(Attributes(mallory, "get", "/healthz"))
+    assert not authorize(Attributes(mallory, "post", "/healthz"))
+    assert authorize(Attributes(LOCAL, "delete", "/api/v1/nodes", resource="nodes"))
+    assert authorize(Attributes(mallory, "get", "/x"), [lambda _: None, lambda _: True, lambda _: False])
+    assert refusal(Attributes(mallory, "get", "/x")) == 'User "mallory" cannot get path "/x"'
