@@ -34,6 +34,7 @@ log = logs.get("kubelet")
 
 _SANDBOX = ""
 _RETRY_SECONDS = 10.0
+_STOP_RETRY_SECONDS = 1.0
 _GONE_GRACE_SECONDS = 2.0
 _HOOK_SECONDS_MAX = 3600.0
 
@@ -217,10 +218,16 @@ class PodWorker:
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             log.error("failed", pod=pod_name(self._pod), container=name or None, error=reason)
-            if name == _SANDBOX:
+            if name == _SANDBOX and not self._sandboxes.alive:
                 self._sandboxes.failed(self._pod, reason)
-            else:
+            elif name != _SANDBOX and not self._tools.states.is_alive(self._id(name)):
                 self._trouble(name, StartRefused("RunContainerError", reason, _RETRY_SECONDS))
+            else:
+                await self._tools.clock.sleep(_STOP_RETRY_SECONDS)  # stays busy so long, and is then tried again
+
+    def _id(self, name: str) -> str:
+        record = self._ledger.record.container(name)
+        return record.id if record is not None else ""
 
     async def _create_sandbox(self) -> None:
         await self._sandboxes.create(self._pod, self._ledger)

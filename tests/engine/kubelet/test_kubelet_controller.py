@@ -1,0 +1,462 @@
+"""The kubelet's loop against a real API server, with containers, images and network in memory."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fairway.engine.apiserver import ApiServer
+from fairway.engine.apiserver import Config as ApiConfig
+from fairway.engine.kubelet.config import Config
+from fairway.engine.kubelet.controller import run
+from fairway.engine.kubelet.fakes import FakeImages, FakeNetwork, FakeRuntime
+from fairway.engine.kubelet.runtime.model import ExecResult
+from fairway.engine.kubelet.volumes import PlainMounts
+from fairway.kube.api.resource import CONFIG_MAPS, ENDPOINT_SLICES, EVENTS, LEASES, NODES, PODS, SECRETS
+from fairway.kube.client.client import ApiClient, PatchType
+from fairway.kube.client.errors import NotFound
+from fairway.toolkit.clock import SystemClock
+from fairway.toolkit.http_client import HttpClient, unix_connector
+
+Raw = dict[str, Any]
+SECONDS = 20
+
+
+class World:
+    """An API server and what a kubelet needs; kubelets come and go."""
+
+    def __init__(self, client: ApiClient, folder: Path) -> None:
+        clock = SystemClock()
+        self.client = client
+        self.runtime = FakeRuntime(clock)
+        self.images = FakeImages()
+        self.network = FakeNetwork()
+        self.config = Config(
+            state_dir=folder / "state",
+            run_dir=folder / "run",
+            zygote_socket=folder / "zygote",
+            server_socket=folder / "kubelet.sock",
+            termination_drain_seconds=0.1,
+        )
+
+    @asynccontextmanager
+    async def kubelet(self) -> AsyncIterator[None]:
+        """A kubelet that is killed at the end."""
+        running = asyncio.create_task(
+            run(
+                self.client,
+                self.config,
+                SystemClock(),
+                runtime=self.runtime,
+                images=self.images,
+                network=self.network,
+                mounts=PlainMounts(),
+            )
+        )
+        try:
+            yield
+        finally:
+            failed = running.done() and not running.cancelled() and running.exception()
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            assert not failed, failed
+
+    async def create(self, name: str = "web", **spec: Any) -> Raw:
+        """A pod that is bound already."""
+        body = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {"nodeName": "fairway", "containers": [{"name": "app", "image": "app"}], **spec},
+        }
+        return await self.client.create(PODS, body)
+
+    async def pod(self, name: str = "web") -> Raw:
+        return await self.client.get(PODS, name, "default")
+
+    async def until(self, check: Callable[[Raw], Any], name: str = "web") -> Raw:
+        """The pod, once it is as expected; waits on the watch."""
+        pod: Raw = {}
+        try:
+            async with asyncio.timeout(SECONDS):
+                listed = await self.client.list(PODS, "default", fields=f"metadata.name={name}")
+                for pod in listed.items:
+                    if check(pod):
+                        return pod
+                async for event in self.client.watch(
+                    PODS, "default", resource_version=listed.resource_version, fields=f"metadata.name={name}"
+                ):
+                    pod = event.object
+                    if event.type in ("ADDED", "MODIFIED") and check(pod):
+                        return pod
+        except TimeoutError:
+            pytest.fail(f"not in time: {pod.get('status')}; events: {await self.events()}")
+        raise AssertionError("the watch ended")
+
+    async def until_gone(self, name: str = "web") -> None:
+        async with asyncio.timeout(SECONDS):
+            listed = await self.client.list(PODS, "default", fields=f"metadata.name={name}")
+            if not listed.items:
+                return
+            async for event in self.client.watch(
+                PODS, "default", resource_version=listed.resource_version, fields=f"metadata.name={name}"
+            ):
+                if event.type == "DELETED":
+                    return
+
+    async def events(self) -> list[str]:
+        items = (await self.client.list(EVENTS, "default")).items
+        return [f"{each['type']} {each['reason']}: {each['message']}" for each in items]
+
+    async def until_event(self, text: str) -> None:
+        async with asyncio.timeout(SECONDS):
+            while not any(text in event for event in await self.events()):
+                await asyncio.sleep(0.02)
+
+    async def publish(self, pod: Raw, *, ready: bool, terminating: bool = False) -> None:
+        """What the EndpointSlice controller would write."""
+        endpoint = {
+            "addresses": [pod["status"]["podIP"]],
+            "conditions": {"ready": ready, "serving": True, "terminating": terminating},
+            "targetRef": {"kind": "Pod", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]},
+        }
+        body = {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {"name": "web-1", "namespace": "default"},
+            "addressType": "IPv4",
+            "endpoints": [endpoint],
+            "ports": [],
+        }
+        try:
+            await self.client.patch(
+                ENDPOINT_SLICES, "web-1", {"endpoints": [endpoint]}, namespace="default", type=PatchType.MERGE
+            )
+        except NotFound:
+            await self.client.create(ENDPOINT_SLICES, body)
+
+    def only(self, program: str = "app") -> str:
+        """The id of the one container that runs a program."""
+        (found,) = self.runtime.running(program)
+        return found
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    server = ApiServer(
+        ApiConfig(state_dir=None, unix_socket=tmp_path / "api.sock", kubelet_socket=tmp_path / "kubelet.sock")
+    )
+    await server.start()
+    http = HttpClient(unix_connector(tmp_path / "api.sock"), host_header="localhost", max_connections=32)
+    try:
+        yield World(ApiClient(http), tmp_path)
+    finally:
+        await http.aclose()
+        await server.stop()
+
+
+def condition(pod: Raw, type: str) -> str:
+    return next((each["status"] for each in pod["status"].get("conditions", ()) if each["type"] == type), "")
+
+
+def ready(pod: Raw) -> bool:
+    return condition(pod, "Ready") == "True"
+
+
+def container(pod: Raw, name: str = "app") -> Raw:
+    every = (*pod["status"].get("initContainerStatuses", ()), *pod["status"].get("containerStatuses", ()))
+    return next((each for each in every if each["name"] == name), {"state": {}, "lastState": {}})
+
+
+def waiting(pod: Raw, name: str = "app") -> str:
+    return str(container(pod, name)["state"].get("waiting", {}).get("reason", ""))
+
+
+def restarts(pod: Raw, name: str = "app") -> int:
+    return int(container(pod, name).get("restartCount", -1))
+
+
+async def test_a_pod_runs_and_says_so(world: World) -> None:
+    async with world.kubelet():
+        await world.create()
+        pod = await world.until(ready)
+        status = pod["status"]
+        assert status["phase"] == "Running"
+        assert status["podIP"] == "127.0.1.1" and status["podIPs"] == [{"ip": "127.0.1.1"}]
+        assert status["hostIP"] == "10.42.0.1" and status["qosClass"] == "BestEffort"
+        assert {each["type"]: each["status"] for each in status["conditions"]} == dict.fromkeys(
+            ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"), "True"
+        )
+        assert container(pod)["containerID"] == f"fairway://{world.only()}"
+        assert container(pod)["started"] is True and container(pod)["restartCount"] == 0
+        await world.until_event("Normal Started: Started container app")
+        said = {event.split(":")[0] for event in await world.events()}
+        assert said >= {"Normal Pulling", "Normal Pulled", "Normal Created", "Normal Started"}
+
+
+async def test_the_node_registers_and_renews_its_lease(world: World) -> None:
+    async with world.kubelet():
+        async with asyncio.timeout(SECONDS):
+            while True:
+                try:
+                    node = await world.client.get(NODES, "fairway")
+                    lease = await world.client.get(LEASES, "fairway", "kube-node-lease")
+                    if node["status"].get("conditions"):
+                        break
+                except NotFound:
+                    pass
+                await asyncio.sleep(0.02)
+    assert lease["spec"]["holderIdentity"] == "fairway"
+    assert {each["type"]: each["status"] for each in node["status"]["conditions"]}["Ready"] == "True"
+    assert {"type": "InternalIP", "address": "10.42.0.1"} in node["status"]["addresses"]
+
+
+async def test_a_container_that_ends_restarts_at_once_and_then_backs_off(world: World) -> None:
+    async with world.kubelet():
+        await world.create()
+        await world.until(ready)
+        world.runtime.exit(world.only(), 3)
+        pod = await world.until(lambda pod: restarts(pod) == 1 and ready(pod))
+        assert container(pod)["lastState"]["terminated"]["exitCode"] == 3
+        assert container(pod)["lastState"]["terminated"]["reason"] == "Error"
+        world.runtime.exit(world.only(), 3)
+        pod = await world.until(lambda pod: waiting(pod) == "CrashLoopBackOff")
+        uid = pod["metadata"]["uid"]
+        message = f"back-off 10s restarting failed container=app pod=web_default({uid})"
+        assert container(pod)["state"]["waiting"]["message"] == message
+        assert pod["status"]["phase"] == "Running" and not ready(pod)
+        await world.until_event("Warning BackOff: Back-off restarting failed container app in pod web_default")
+
+
+async def test_a_pod_that_never_restarts_fails_or_succeeds(world: World) -> None:
+    async with world.kubelet():
+        await world.create("good", restartPolicy="Never")
+        await world.until(ready, "good")
+        world.runtime.exit(world.only(), 0)
+        pod = await world.until(lambda pod: pod["status"]["phase"] == "Succeeded", "good")
+        assert container(pod)["state"]["terminated"]["reason"] == "Completed"
+        await world.create("bad", restartPolicy="Never")
+        await world.until(ready, "bad")
+        world.runtime.exit(world.only(), 1)
+        await world.until(lambda pod: pod["status"]["phase"] == "Failed", "bad")
+        async with asyncio.timeout(SECONDS):
+            while world.runtime.sandboxes:
+                await asyncio.sleep(0.01)
+
+
+async def test_init_containers_run_one_after_another(world: World) -> None:
+    inits = [{"name": "one", "image": "one"}, {"name": "two", "image": "two"}]
+    async with world.kubelet():
+        await world.create(initContainers=inits)
+        pod = await world.until(lambda pod: "running" in container(pod, "one")["state"])
+        assert waiting(pod) == waiting(pod, "two") == "PodInitializing"
+        assert condition(pod, "Initialized") == "False" and pod["status"]["phase"] == "Pending"
+        world.runtime.exit(world.only("one"), 0)
+        await world.until(lambda pod: "running" in container(pod, "two")["state"])
+        assert not world.runtime.running("app")
+        world.runtime.exit(world.only("two"), 0)
+        pod = await world.until(ready)
+        assert container(pod, "one")["ready"] is True
+
+
+async def test_a_deleted_pod_serves_until_it_is_out_of_rotation(world: World) -> None:
+    async with world.kubelet():
+        await world.create()
+        pod = await world.until(ready)
+        await world.publish(pod, ready=True)
+        await asyncio.sleep(0.1)
+        await world.client.delete(PODS, "web", namespace="default", grace_period_seconds=20)
+        await world.until(lambda pod: "deletionTimestamp" in pod["metadata"])
+        await asyncio.sleep(0.3)
+        assert world.runtime.signals == []
+        assert ready(await world.pod())
+        await world.publish(pod, ready=False, terminating=True)
+        await world.until_gone()
+        assert [number for _, number in world.runtime.signals] == [signal.SIGTERM]
+        async with asyncio.timeout(SECONDS):
+            while list((world.config.state_dir / "pods").glob("*")):
+                await asyncio.sleep(0.01)
+    assert not world.runtime.states and not world.runtime.sandboxes and not world.network.attached
+
+
+async def test_pre_stop_comes_before_the_signal_and_grace_before_the_kill(world: World) -> None:
+    order: list[str] = []
+
+    def hook(id: str, args: tuple[str, ...]) -> ExecResult:
+        order.append(args[0])
+        return ExecResult(exit_code=0, stdout=b"", stderr=b"")
+
+    world.runtime.on_exec = hook
+    world.runtime.on_signal = lambda _, number: order.append(signal.Signals(number).name)
+    world.runtime.stubborn = {"app"}
+    spec = {"name": "app", "image": "app", "lifecycle": {"preStop": {"exec": {"command": ["drain"]}}}}
+    async with world.kubelet():
+        await world.create(containers=[spec])
+        await world.until(ready)
+        await world.client.delete(PODS, "web", namespace="default", grace_period_seconds=1)
+        await world.until_gone()
+    assert order == ["drain", "SIGTERM", "SIGKILL"]
+
+
+async def test_a_failing_liveness_probe_restarts_the_container(world: World) -> None:
+    healthy = True
+
+    def probe(id: str, args: tuple[str, ...]) -> ExecResult:
+        return ExecResult(exit_code=0 if healthy else 1, stdout=b"", stderr=b"broken")
+
+    world.runtime.on_exec = probe
+    liveness = {"exec": {"command": ["check"]}, "periodSeconds": 1, "failureThreshold": 1}
+    async with world.kubelet():
+        await world.create(containers=[{"name": "app", "image": "app", "livenessProbe": liveness}])
+        await world.until(ready)
+        healthy = False
+        await world.until_event("Warning Unhealthy: Liveness probe failed: broken")
+        await world.until_event("Normal Killing: Container app failed liveness probe, will be restarted")
+        healthy = True
+        await world.until(lambda pod: restarts(pod) == 1)
+
+
+async def test_readiness_follows_the_probe(world: World) -> None:
+    healthy = False
+
+    def probe(id: str, args: tuple[str, ...]) -> ExecResult:
+        return ExecResult(exit_code=0 if healthy else 1, stdout=b"not yet", stderr=b"")
+
+    world.runtime.on_exec = probe
+    readiness = {"exec": {"command": ["check"]}, "periodSeconds": 1, "failureThreshold": 1}
+    async with world.kubelet():
+        await world.create(containers=[{"name": "app", "image": "app", "readinessProbe": readiness}])
+        pod = await world.until(lambda pod: "running" in container(pod)["state"])
+        assert not ready(pod)
+        await world.until_event("Warning Unhealthy: Readiness probe failed: not yet")
+        healthy = True
+        await world.until(ready)
+        healthy = False
+        pod = await world.until(lambda pod: not ready(pod))
+        assert restarts(pod) == 0
+
+
+async def test_a_missing_image_is_shown_as_upstream_shows_it(world: World) -> None:
+    world.images.missing = {"app"}
+    async with world.kubelet():
+        await world.create()
+        pod = await world.until(lambda pod: waiting(pod) == "ErrImagePull")
+        assert container(pod)["state"]["waiting"]["message"] == 'failed to resolve reference "app": not found'
+        assert pod["status"]["phase"] == "Pending"
+        pod = await world.until(lambda pod: waiting(pod) == "ImagePullBackOff")
+        expected = 'Back-off pulling image "app": ErrImagePull: failed to resolve reference "app": not found'
+        assert container(pod)["state"]["waiting"]["message"] == expected
+        for text in ("Failed: Failed to pull image", "Failed: Error: ErrImagePull", "BackOff: Back-off pulling image"):
+            await world.until_event(text)
+
+
+async def test_what_cannot_start_is_explained(world: World) -> None:
+    spec = {
+        "name": "app",
+        "image": "app",
+        "env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}],
+    }
+    async with world.kubelet():
+        await world.create(containers=[spec])
+        pod = await world.until(lambda pod: waiting(pod) == "CreateContainerConfigError")
+        assert container(pod)["state"]["waiting"]["message"] == 'configmap "c" not found'
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "default"}}
+        await world.client.create(CONFIG_MAPS, {**body, "data": {"k": "v"}})
+        await world.until(ready)
+        assert dict(world.runtime.specs[world.only()].env)["A"] == "v"
+
+
+async def test_a_program_that_cannot_run_is_a_start_error(world: World) -> None:
+    world.runtime.unrunnable = {"app": 'exec: "app": executable file not found in $PATH'}
+    async with world.kubelet():
+        await world.create()
+        pod = await world.until(lambda pod: waiting(pod) == "CrashLoopBackOff")
+        terminated = container(pod)["lastState"]["terminated"]
+        assert (terminated["exitCode"], terminated["reason"]) == (128, "StartError")
+        await world.until_event("executable file not found")
+
+
+async def test_a_missing_secret_holds_the_pod_back_until_it_comes(world: World) -> None:
+    mounts = [{"name": "tls", "mountPath": "/tls"}]
+    volumes = [{"name": "tls", "secret": {"secretName": "tls"}}]
+    async with world.kubelet():
+        await world.create(containers=[{"name": "app", "image": "app", "volumeMounts": mounts}], volumes=volumes)
+        await world.until_event('FailedMount: MountVolume.SetUp failed for volume "tls" : secret "tls" not found')
+        assert waiting(await world.pod()) == "ContainerCreating"
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tls", "namespace": "default"}}
+        await world.client.create(SECRETS, {**secret, "data": {"key": "c2VjcmV0"}})
+        await world.until(ready)
+        (mount,) = (each for each in world.runtime.specs[world.only()].mounts if each.target == "/tls")
+        file = Path(mount.source) / "key"
+        assert mount.read_only and file.read_text() == "secret"
+        await world.client.patch(SECRETS, "tls", {"data": {"key": "bmV3"}}, namespace="default")
+        async with asyncio.timeout(SECONDS):
+            while file.read_text() != "new":
+                await asyncio.sleep(0.01)
+
+
+async def test_a_killed_engine_finds_everything_again(world: World) -> None:
+    readiness = {"exec": {"command": ["check"]}, "periodSeconds": 60}
+    async with world.kubelet():
+        await world.create(containers=[{"name": "app", "image": "app", "readinessProbe": readiness}])
+        before = await world.until(ready)
+        first = world.only()
+    revision = before["metadata"]["resourceVersion"]
+    async with world.kubelet():
+        await world.create("second")
+        await world.until(ready, "second")
+        pod = await world.pod()
+    assert first in world.runtime.running("app")
+    assert pod["metadata"]["resourceVersion"] == revision
+    assert world.runtime.signals == []
+
+
+async def test_what_ended_while_the_engine_was_away_is_noticed(world: World) -> None:
+    async with world.kubelet():
+        await world.create()
+        await world.until(ready)
+        first = world.only()
+    world.runtime.exit(first, 7)
+    async with world.kubelet():
+        pod = await world.until(lambda pod: restarts(pod) == 1 and ready(pod))
+    assert container(pod)["lastState"]["terminated"]["exitCode"] == 7
+
+
+async def test_after_a_reboot_the_containers_start_again(world: World) -> None:
+    async with world.kubelet():
+        await world.create()
+        await world.until(ready)
+    world.runtime.lose_everything()
+    world.network.attached.clear()
+    async with world.kubelet():
+        pod = await world.until(lambda pod: restarts(pod) == 1 and ready(pod))
+        assert container(pod)["lastState"]["terminated"]["reason"] == "Unknown"
+        await world.until_event("SandboxChanged")
+
+
+async def test_pods_that_vanished_meanwhile_are_removed(world: World) -> None:
+    async with world.kubelet():
+        await world.create()
+        await world.until(ready)
+    await world.client.delete(PODS, "web", namespace="default", grace_period_seconds=0)
+    async with world.kubelet(), asyncio.timeout(SECONDS):
+        while world.runtime.states or world.runtime.sandboxes or list((world.config.state_dir / "pods").glob("*")):
+            await asyncio.sleep(0.01)
+
+
+async def test_logs_come_through_the_api(world: World) -> None:
+    async with world.kubelet():
+        await world.create()
+        await world.until(ready)
+        path = Path(world.runtime.specs[world.only()].log_path)
+        path.write_text("2026-01-01T00:00:00.000000000Z stdout F one\n2026-01-01T00:00:01.000000000Z stderr F two\n")
+        async with HttpClient(unix_connector(world.config.server_socket), host_header="kubelet") as http:
+            response = await http.request("GET", "/containerLogs/default/web/app?tailLines=1&timestamps=true")
+            assert await response.read() == b"2026-01-01T00:00:01.000000000Z two\n"
+            response = await http.request("GET", "/containerLogs/default/web/app?previous=true")
+            assert response.status == 400
+            assert b'previous terminated container "app" in pod "web" not found' in await response.read()
