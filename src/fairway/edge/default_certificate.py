@@ -1,6 +1,6 @@
 """The certificate for hosts that have none: self-signed, made once and kept."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -21,7 +21,7 @@ def load_or_create(path: Path, now: datetime) -> str:
     """
     try:
         text = path.read_text()
-        if x509.load_pem_x509_certificate(text.encode()).not_valid_after.replace(tzinfo=UTC) > now + timedelta(days=30):
+        if x509.load_pem_x509_certificate(text.encode()).not_valid_after_utc > now + timedelta(days=30):
             return text
     except (FileNotFoundError, ValueError):
         pass

@@ -15,7 +15,7 @@ from fairway.toolkit.haproxy.errors import CommandRefused, SocketUnreachable
 _PAYLOAD_BYTES_MAX = 12_000  # a payload must fit the command buffer of 16 kB
 _BATCH_BYTES_MAX = 8_000
 _TIMEOUT_SECONDS = 10.0
-_ADMIN_MAINTENANCE = 0x3D  # every reason for maintenance but "no name resolved"; srv_admin_state in management.txt
+_ADMIN_MAINTENANCE = 0x3B  # srv_admin_state: any reason but 0x04, "the file says disabled", which stays set for ever
 
 
 class ServerState(msgspec.Struct, frozen=True):
