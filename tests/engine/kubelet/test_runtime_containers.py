@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -217,3 +219,25 @@ def test_limits(node):
         assert not [folder for folder in layout.folders(group.split("/")[0]) if os.path.exists(folder)]
 
     node(body)
+
+
+def test_remove_while_it_is_being_started(node):
+    async def body(node):
+        for number in range(10):
+            starting = asyncio.create_task(node.runtime.start(node.spec(f"c{number}", "sleep", "1000")))
+            await asyncio.sleep(number / 1000)
+            starting.cancel()
+            await asyncio.sleep(0.05)
+            await node.runtime.remove(f"c{number}")
+        assert await node.runtime.list() == ()
+        assert not [path for path in Path("/proc").glob("[0-9]*/comm") if path.read_text() == "sleep\n"]
+
+    node(body)
+
+
+def test_zygote_imports_nothing_heavy():
+    code = "import sys; sys.path.append(sys.argv[1]); import fairway.engine.kubelet.runtime.zygote; print(*sys.modules)"
+    source = Path(cgroups.__file__).parents[4]
+    loaded = subprocess.check_output([sys.executable, "-I", "-S", "-c", code, str(source)], text=True).split()
+    heavy = {"asyncio", "msgspec", "logging", "subprocess", "argparse", "shutil", "threading", "pathlib"}
+    assert heavy & set(loaded) == set()

@@ -29,6 +29,7 @@ from fairway.engine.kubelet.runtime.model import ContainerSpec, ContainerState, 
 from fairway.toolkit import files
 
 _END_SECONDS = 10.0
+_END_ATTEMPTS = 50
 _LOST = "The container could not be located: its shim was killed before it could record the end"
 
 
@@ -274,10 +275,12 @@ class Runtime:
             self._kill(record, signal.SIGKILL)
             return
         try:
-            self._kill(record, signal.SIGKILL)
-            if not await _ends(handle, _END_SECONDS):
-                signal.pidfd_send_signal(handle, signal.SIGKILL)
-                await _ends(handle, _END_SECONDS)
+            for _ in range(_END_ATTEMPTS):
+                self._kill(record, signal.SIGKILL)  # again, as one that is still being made has nothing to kill
+                if await _ends(handle, _END_SECONDS / _END_ATTEMPTS):
+                    return
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            await _ends(handle, _END_SECONDS)
         finally:
             os.close(handle)
 

@@ -5,7 +5,6 @@ pod network). `net` is mounted last, so a sandbox with it is complete.
 """
 
 import os
-import shutil
 import socket
 
 from fairway.toolkit import linux
@@ -66,7 +65,16 @@ def remove(run_dir: str, sandbox: str) -> None:
             linux.umount(f"{home}/{name}", linux.MNT_DETACH | linux.UMOUNT_NOFOLLOW)
         except OSError:
             continue  # not mounted
-    shutil.rmtree(home, ignore_errors=True)
+    for name in (*_KINDS, "ip"):
+        try:
+            os.unlink(f"{home}/{name}")
+        except FileNotFoundError:
+            continue
+    for path in (f"{home}/shm", home):
+        try:
+            os.rmdir(path)
+        except FileNotFoundError:
+            continue
 
 
 def names(run_dir: str) -> list[str]:

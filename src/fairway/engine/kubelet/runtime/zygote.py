@@ -7,7 +7,6 @@ container's root would otherwise run that image's `warnings.py` as root. It hold
 started again at any time; containers go on. SIGTERM ends it cleanly.
 """
 
-import argparse
 import codecs
 import gc
 import json
@@ -39,14 +38,19 @@ zygote.run(*sys.argv[1:])
 
 def main() -> None:
     """Read the command line, then start over as the small, write-protected process."""
-    parser = argparse.ArgumentParser(description="Fork a shim per container.")
-    parser.add_argument("--socket", required=True, help="Unix socket to listen on")
-    parser.add_argument("--run-dir", help="folder of sandboxes and containers, default: the socket's folder")
-    options = parser.parse_args()
-    address = os.path.abspath(options.socket)
+    options = _options(sys.argv[1:])
+    if "--socket" not in options:
+        sys.exit("usage: zygote --socket PATH [--run-dir DIR]   (default DIR: the socket's folder)")
+    address = os.path.abspath(options["--socket"])
+    run_dir = os.path.abspath(options.get("--run-dir", os.path.dirname(address)))
     root = os.path.abspath(__file__).removesuffix("/" + _PACKAGE.replace(".", "/") + "/runtime/zygote.py")
-    run_dir = os.path.abspath(options.run_dir or os.path.dirname(address))
     _write_protect([sys.executable, "-I", "-S", "-c", _SECOND_LIFE, root, address, run_dir])
+
+
+def _options(words: list[str]) -> dict[str, str]:
+    """`--name value` pairs; argparse would cost this process a megabyte."""
+    pairs = [pair for word in words for pair in word.split("=", 1)]
+    return dict(zip(pairs[::2], pairs[1::2], strict=False))
 
 
 def _write_protect(arguments: list[str]) -> None:
