@@ -206,3 +206,18 @@ def test_the_stable_groups_are_there(group: str, version: str, kind: str) -> Non
 
 def test_an_unknown_kind_has_no_type() -> None:
     assert SCHEMAS.kind("fairway.dev", "v1", "App") is None
+
+
+@pytest.mark.parametrize(
+    ("group", "kind", "body"),
+    [
+        ("authentication.k8s.io", "TokenRequest", {"spec": {}}),
+        ("rbac.authorization.k8s.io", "Role", {}),
+        ("rbac.authorization.k8s.io", "RoleBinding", {"roleRef": {"kind": "Role", "name": "r"}}),
+        ("scheduling.k8s.io", "PriorityClass", {}),
+        ("networking.k8s.io", "NetworkPolicy", {"spec": {}}),
+        ("", "Event", {}),
+    ],
+)
+def test_what_upstream_defaults_or_never_asks_for_is_not_missing(group: str, kind: str, body: dict[str, Any]) -> None:
+    assert check(_type(group, "v1", kind), body) == Report()

@@ -14,16 +14,19 @@ from fairway.engine.apiserver.schema.types import Shape, Type, item_of
 WRONG_TYPE: Final = "FieldValueTypeInvalid"
 REQUIRED: Final = "FieldValueRequired"
 
-# Required in the OpenAPI document, yet accepted when absent: Go decodes them to their zero value and no validation of
-# upstream asks for them.
+# Required in the OpenAPI document, yet accepted when absent: Go decodes them to their zero value, and upstream either
+# sets a default or has no validation that asks for them.
 _LENIENT: Final = frozenset(
     {
-        ("io.k8s.api.rbac.v1.Role", "rules"),
-        ("io.k8s.api.rbac.v1.ClusterRole", "rules"),
-        ("io.k8s.api.discovery.v1.EndpointSlice", "endpoints"),
+        ("io.k8s.api.core.v1.Event", "involvedObject"),
         ("io.k8s.api.core.v1.Event", "metadata"),
+        ("io.k8s.api.core.v1.HTTPHeader", "value"),
+        ("io.k8s.api.core.v1.LimitRangeSpec", "limits"),
+        ("io.k8s.api.core.v1.SleepAction", "seconds"),
+        ("io.k8s.api.core.v1.Sysctl", "value"),
         ("io.k8s.api.core.v1.TopologySpreadConstraint", "whenUnsatisfiable"),
-        ("io.k8s.api.networking.v1.NetworkPolicySpec", "podSelector"),
+        ("io.k8s.api.events.v1.Event", "eventTime"),
+        ("io.k8s.api.storage.v1.CSINodeSpec", "drivers"),
     }
 )
 
