@@ -1,6 +1,7 @@
 """A body as a typed server would keep it: no unknown fields, no nulls, quantities and times in their canonical form."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 from fairway.engine.apiserver.schema.canonical import canonical
 from fairway.engine.apiserver.schema.types import Shape, Type, item_of
@@ -37,14 +38,34 @@ def _members(type: Type, value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _values(items: Type, value: dict[str, Any]) -> dict[str, Any]:
-    if items.plain:
+    if items.plain and None not in value.values():
         return value
-    kept = {key: prune(items, item) for key, item in value.items()}
+    kept = {key: _element(items, item) for key, item in value.items()}
     return value if all(kept[key] is item for key, item in value.items()) else kept
 
 
 def _elements(items: Type, value: list[Any]) -> list[Any]:
-    if items.plain:
+    if items.plain and None not in value:
         return value
-    kept = [prune(items, item) for item in value]
+    kept = [_element(items, item) for item in value]
     return value if all(new is old for new, old in zip(kept, value, strict=True)) else kept
+
+
+def _element(items: Type, value: Any) -> Any:
+    return prune(items, value) if value is not None else _ZERO.get(items.shape, dict)()
+
+
+_ZERO: Final[dict[Shape, Callable[[], Any]]] = {
+    Shape.STRING: str,
+    Shape.BYTES: str,
+    Shape.BOOLEAN: bool,
+    Shape.INT32: int,
+    Shape.INT64: int,
+    Shape.FLOAT64: float,
+    Shape.LIST: list,
+    Shape.QUANTITY: lambda: "0",
+    Shape.INT_OR_STRING: int,
+    Shape.TIME: lambda: None,
+    Shape.MICROTIME: lambda: None,
+    Shape.ANY: lambda: None,
+}
