@@ -193,8 +193,7 @@ class _Builder:
                 continue
             if instruction.keyword == "ADD":
                 self._refuse_archive(instruction, source)
-            name = posixpath.basename(source.path)
-            yield self._file(source, posixpath.join(place.path, name) if into_folder else place.path)
+            yield self._file(source, posixpath.join(place.path, source.name) if into_folder else place.path)
 
     def _folder(self, top: Source, target: str) -> Iterable[Entry]:
         if target:

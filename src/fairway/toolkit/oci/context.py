@@ -22,11 +22,12 @@ class ContextError(Exception):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """One thing in the context: `path` is relative to it ("" is the folder itself)."""
+    """One thing in the context: `path` is relative to it ("" is the folder itself); `name` is what a copy is called."""
 
     path: str
     mode: int
     link: str | None = None
+    name: str = ""
 
     @property
     def is_folder(self) -> bool:
@@ -67,14 +68,19 @@ class Context:
         if not any(char in path for char in "*?["):
             return (self._followed(path, pattern),)
         wanted = re.compile(_glob(path) + r"\Z")
-        found = tuple(source for source in self._below("", path.count("/")) if wanted.match(source.path))
+        found = tuple(source.path for source in self._below("", path.count("/")) if wanted.match(source.path))
         if not found:
             raise ContextError(f"no file in the build folder matches {pattern!r}")
-        return found
+        return tuple(self._followed(path, path) for path in found)
 
     def walk(self, top: Source) -> Iterator[Source]:
         """Everything below a folder, sorted by path, folders before what they contain. Raises ContextError."""
-        return self._below(top.path, None)
+        for source in self._below(top.path, None):
+            if source.link is not None:
+                self._inside(source)
+            else:
+                _check_kind(source)
+            yield source
 
     def opener(self, source: Source) -> Callable[[], BinaryIO]:
         """Opens the file later, still without following links."""
@@ -109,12 +115,14 @@ class Context:
 
     def _followed(self, path: str, pattern: str) -> Source:
         """A named source; a link is followed if it stays inside."""
+        name = posixpath.basename(path)
         for _ in range(40):
             if self._ignored(path):
                 raise ContextError(f"{pattern!r} is excluded by .dockerignore")
             source = self._look(path, pattern)
             if source.link is None:
-                return source
+                _check_kind(source)
+                return msgspec.structs.replace(source, name=name)
             path = self._inside(source)
         raise ContextError(f"{pattern!r}: {os.strerror(errno.ELOOP)}")
 
@@ -130,8 +138,6 @@ class Context:
             link = os.readlink("", dir_fd=handle) if stat.S_ISLNK(mode) else None
         finally:
             os.close(handle)
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or link is not None):
-            raise ContextError(f"{shown!r} is neither a file nor a folder nor a link; it cannot be copied")
         return Source(path, mode, link)
 
     def _below(self, top: str, depth: int | None) -> Iterator[Source]:
@@ -144,10 +150,9 @@ class Context:
         os.close(handle)
         for name in names:
             path = f"{top}/{name}" if top else name
+            ignored = self._ignored(path)
             source = self._look(path, path)
-            if source.link is not None and not self._ignored(path):
-                self._inside(source)
-            if not self._ignored(path):
+            if not ignored:
                 yield source
             if source.is_folder and depth != 0:
                 yield from self._below(path, None if depth is None else depth - 1)
@@ -165,6 +170,11 @@ class Context:
 
     def _ignore_text(self, name: str) -> str:
         return (self.read(name, _IGNORE_FILE_BYTES_MAX) or b"").decode("utf-8", "replace")
+
+
+def _check_kind(source: Source) -> None:
+    if not (stat.S_ISREG(source.mode) or stat.S_ISDIR(source.mode)):
+        raise ContextError(f"{source.path!r} is neither a file nor a folder nor a link; it cannot be copied")
 
 
 def ignore_rules(text: str) -> Callable[[str], bool]:

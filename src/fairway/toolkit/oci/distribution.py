@@ -34,6 +34,7 @@ _WRITE_BYTES = 1 << 20
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REDIRECTS_MAX = 5
 _ATTEMPTS = 4
+_TLS_TRIAL_SECONDS = 5
 _HOSTS = {"docker.io": "registry-1.docker.io"}
 
 
@@ -133,7 +134,7 @@ class RegistryClient:
                 failures = 1 if writer.size_bytes > before else failures + 1
                 if failures >= _ATTEMPTS:
                     raise
-                await asyncio.sleep(0.1 * 3**failures)
+                await asyncio.sleep(0.1 * 2**failures)
 
     async def _blob_once(self, repository: str, blob: Descriptor, writer: BlobWriter) -> None:
         headers = [("Range", f"bytes={writer.size_bytes}-")] if writer.size_bytes else []
@@ -174,7 +175,7 @@ class RegistryClient:
             try:
                 return await self._request(method, f"{scheme}://{self._host}", path, headers)
             except HttpError as error:
-                if len(self._schemes) == 1 or not isinstance(error.__cause__, OSError):
+                if len(self._schemes) == 1:
                     raise self._failure(method, f"{scheme}://{self._host}{path}", error) from error
                 self._schemes = self._schemes[1:]
 
@@ -202,6 +203,8 @@ class RegistryClient:
             connector = dialing_connector(self._dialer, parts.hostname or "", port, context)
             self._clients[key] = HttpClient(connector, host_header=place, default_headers=[("User-Agent", "fairway")])
         seconds = self._settings.answer_seconds
+        if scheme == "https" and len(self._schemes) > 1:
+            seconds = min(seconds, _TLS_TRIAL_SECONDS)  # a plain server may wait for more of what it does not grasp
         return await self._clients[key].request(method, target, headers=headers, body=body, timeout_seconds=seconds)
 
     def _tls(self, place: str) -> ssl.SSLContext:
