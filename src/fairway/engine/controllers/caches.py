@@ -1,7 +1,7 @@
 """The collections that several controllers read, each watched once."""
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 from fairway.kube.api.config import Namespace, Node
 from fairway.kube.api.meta import ObjectKey, ObjectMeta
@@ -15,10 +15,12 @@ from fairway.kube.api.resource import (
     PODS,
     REPLICA_SETS,
     SERVICES,
+    Resource,
 )
 from fairway.kube.api.services import EndpointSlice, Service
 from fairway.kube.api.workloads import Deployment, ReplicaSet
 from fairway.kube.client.client import ApiClient
+from fairway.kube.reconcile.cache import Cache
 from fairway.kube.reconcile.reflector import Reflector
 from fairway.toolkit.clock import Clock
 
@@ -30,9 +32,6 @@ class Named(Noun, frozen=True):
     """An object of any kind: its metadata alone."""
 
     metadata: ObjectMeta = ObjectMeta()
-
-
-N = TypeVar("N", Pod, ReplicaSet, Service, EndpointSlice)
 
 
 class Caches:
@@ -50,15 +49,22 @@ class Caches:
 
     @property
     def all(self) -> tuple[Reflector[Any], ...]:
-        return (
-            self.deployments,
-            self.replica_sets,
-            self.pods,
-            self.services,
-            self.slices,
-            self.namespaces,
-            self.nodes,
-        )
+        return tuple(self._reflectors().values())
+
+    @property
+    def by_kind(self) -> dict[Resource, Cache[Any]]:
+        return {kind: reflector.cache for kind, reflector in self._reflectors().items()}
+
+    def _reflectors(self) -> dict[Resource, Reflector[Any]]:
+        return {
+            DEPLOYMENTS: self.deployments,
+            REPLICA_SETS: self.replica_sets,
+            PODS: self.pods,
+            SERVICES: self.services,
+            ENDPOINT_SLICES: self.slices,
+            NAMESPACES: self.namespaces,
+            NODES: self.nodes,
+        }
 
 
 def _owner(obj: Any) -> Iterable[str]:

@@ -17,7 +17,7 @@ from fairway.kube.api.resource import PODS, REPLICA_SETS
 from fairway.kube.api.selectors import from_object
 from fairway.kube.api.workloads import ReplicaSet
 from fairway.kube.client.client import ApiClient
-from fairway.kube.client.errors import ApiError, Conflict, NotFound
+from fairway.kube.client.errors import ApiError, Conflict, NotFound, Unreachable
 from fairway.kube.reconcile.events import EventRecorder
 from fairway.kube.reconcile.keyed import run_keyed
 from fairway.kube.reconcile.workqueue import WorkQueue
@@ -81,16 +81,16 @@ class ReplicaSetController:
             log.info("created", replica_set=replica_set.metadata.key, pods=count)
         return None
 
-    async def _make_one(self, replica_set: ReplicaSet) -> ApiError | None:
-        """The error when the API refuses; one that does not answer is raised."""
+    async def _make_one(self, replica_set: ReplicaSet) -> Exception | None:
+        """The error, if there was one. A pod that was made without an answer shows up in the cache."""
         pod = draft(replica_set, "".join(secrets.choice(_ALPHABET) for _ in range(5)))
         key, name = replica_set.metadata.key, pod["metadata"]["name"]
         self._expected.expect_pod(key, name)
         try:
             await self._client.create(PODS, pod)
-        except ApiError as error:
+        except (ApiError, Unreachable) as error:
             self._expected.pod_seen(key, name)
-            if namespace_is_ending(error):
+            if isinstance(error, ApiError) and namespace_is_ending(error):
                 return None
             await self._tell(replica_set, "Warning", "FailedCreate", f"Error creating: {error}")
             return error
@@ -106,7 +106,7 @@ class ReplicaSetController:
             log.info("deleted", replica_set=replica_set.metadata.key, pods=len(pods))
         return None
 
-    async def _delete_one(self, replica_set: ReplicaSet, pod: Pod) -> ApiError | None:
+    async def _delete_one(self, replica_set: ReplicaSet, pod: Pod) -> Exception | None:
         key, metadata = replica_set.metadata.key, pod.metadata
         self._expected.expect_deletion(key, metadata.uid)
         try:
@@ -114,7 +114,7 @@ class ReplicaSetController:
         except (NotFound, Conflict):
             self._expected.deletion_seen(key, metadata.uid)  # gone, or another pod of that name
             return None
-        except ApiError as error:
+        except (ApiError, Unreachable) as error:
             self._expected.deletion_seen(key, metadata.uid)
             await self._tell(replica_set, "Warning", "FailedDelete", f"Error deleting: {error}")
             return error

@@ -1,0 +1,90 @@
+"""Whether a node is heard, which taints say so, and what becomes of the readiness of its pods."""
+
+from datetime import datetime
+
+import msgspec
+from msgspec.structs import replace
+
+from fairway.engine.controllers.conditions import Conditions, find
+from fairway.kube.api.config import Node, Taint
+from fairway.kube.api.meta import Condition
+from fairway.kube.api.pods import Pod
+
+GRACE_SECONDS = 50.0  # upstream's --node-monitor-grace-period
+NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
+_TYPES = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
+_OURS = {(key, effect) for key in (NOT_READY, UNREACHABLE) for effect in ("NoSchedule", "NoExecute")}
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What should be true of the node; None is: as it is. And when to look again."""
+
+    conditions: Conditions | None
+    taints: tuple[Taint, ...] | None
+    pods_unready: bool
+    again_seconds: float
+
+
+def plan(node: Node, silent_seconds: float, now: datetime) -> Plan:
+    """Decide from how long nothing was heard of a node (counted from when this controller began to listen)."""
+    silent = silent_seconds > GRACE_SECONDS
+    conditions = _silenced(node.status.conditions, now) if silent else node.status.conditions
+    ready = find(conditions, "Ready")
+    taints = _taints(node, ready)
+    return Plan(
+        conditions if conditions != node.status.conditions else None,
+        taints if taints != node.spec.taints else None,
+        ready is not None and ready.status != "True",
+        max(1.0, GRACE_SECONDS - silent_seconds + 0.1) if not silent else GRACE_SECONDS,
+    )
+
+
+def unready(pod: Pod, now: datetime) -> Conditions | None:
+    """The conditions of a pod whose node is not ready; None when they say so already."""
+    ready = find(pod.status.conditions, "Ready")
+    if ready is None or ready.status != "True":
+        return None
+    changed = replace(ready, status="False", reason="NodeNotReady", message="", last_transition_time=_second(now))
+    return tuple(changed if condition.type == "Ready" else condition for condition in pod.status.conditions)
+
+
+def _silenced(conditions: Conditions, now: datetime) -> Conditions:
+    """Everything that only the node itself could know is unknown."""
+    found = [_unknown(condition, now) if condition.type in _TYPES else condition for condition in conditions]
+    missing = [name for name in _TYPES if find(conditions, name) is None]
+    reason, message = "NodeStatusNeverUpdated", "Kubelet never posted node status."
+    moment = _second(now)
+    return (
+        *found,
+        *(
+            Condition(type=name, status="Unknown", reason=reason, message=message, last_transition_time=moment)
+            for name in missing
+        ),
+    )
+
+
+def _unknown(condition: Condition, now: datetime) -> Condition:
+    if condition.status == "Unknown":
+        return condition
+    return replace(
+        condition,
+        status="Unknown",
+        reason="NodeStatusUnknown",
+        message="Kubelet stopped posting node status.",
+        last_transition_time=_second(now),
+    )
+
+
+def _taints(node: Node, ready: Condition | None) -> tuple[Taint, ...]:
+    wanted = {None: NOT_READY, "False": NOT_READY, "Unknown": UNREACHABLE}.get(ready.status if ready else None)
+    others = tuple(taint for taint in node.spec.taints if (taint.key, taint.effect) not in _OURS)
+    if wanted is None:
+        return others
+    kept = tuple(taint for taint in node.spec.taints if taint.key == wanted and (taint.key, taint.effect) in _OURS)
+    present = {taint.effect for taint in kept}
+    added = (Taint(key=wanted, effect=effect) for effect in ("NoSchedule", "NoExecute") if effect not in present)
+    return (*others, *kept, *added)
+
+
+def _second(now: datetime) -> datetime:
+    return now.replace(microsecond=0)
