@@ -17,17 +17,10 @@ from fairway.toolkit.oci.authentication import (
     parse_challenges,
     parse_docker_config,
 )
-from fairway.toolkit.oci.distribution import (
-    AccessDenied,
-    NotFound,
-    RegistryClient,
-    RegistryError,
-    RegistryUnavailable,
-    Settings,
-    is_loopback,
-)
+from fairway.toolkit.oci.distribution import RegistryClient, Settings, is_loopback
 from fairway.toolkit.oci.documents import Descriptor
 from fairway.toolkit.oci.reference import parse
+from fairway.toolkit.oci.registry_errors import AccessDenied, NotFound, RegistryError, RegistryUnavailable
 
 BLOB = b"0123456789" * 1000
 DESCRIPTOR = Descriptor("", sha256(BLOB), len(BLOB))

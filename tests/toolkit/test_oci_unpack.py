@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from fairway.toolkit.oci.members import Limits
 from fairway.toolkit.oci.streams import BadArchive
-from fairway.toolkit.oci.unpack import Limits, main, unpack
+from fairway.toolkit.oci.unpack import main, unpack
 
 Adder = Callable[[tarfile.TarFile], None]
 FOLDER, LINK, HARD = tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE

@@ -15,12 +15,13 @@ from fairway.toolkit.oci.bases import RECIPES, SITE_FOLDER, Recipe
 from fairway.toolkit.oci.build import build, static_site
 from fairway.toolkit.oci.context import Context, ContextError
 from fairway.toolkit.oci.debian import AssemblyError, assemble
-from fairway.toolkit.oci.distribution import RegistryClient, RegistryError, Settings
+from fairway.toolkit.oci.distribution import RegistryClient, Settings
 from fairway.toolkit.oci.dockerfile import DockerfileError
 from fairway.toolkit.oci.documents import BadDocument
 from fairway.toolkit.oci.draft import Draft
 from fairway.toolkit.oci.pull import BadImage, pull
 from fairway.toolkit.oci.reference import InvalidReference, Reference, parse
+from fairway.toolkit.oci.registry_errors import RegistryError
 from fairway.toolkit.oci.store import Image, ImageIncomplete, ImageStore
 from fairway.toolkit.oci.streams import BadArchive
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import ipaddress
-import socket
 import ssl
 import urllib.parse
 from collections.abc import AsyncIterator, Iterable
@@ -17,15 +16,20 @@ from fairway.toolkit.http_client import (
     Dialer,
     HttpClient,
     HttpError,
-    ProtocolError,
     Response,
-    Timeout,
-    Unreachable,
     dial,
     dialing_connector,
 )
 from fairway.toolkit.oci.authentication import Challenge, Login, parse_challenges, token_query
 from fairway.toolkit.oci.documents import INDEXES, MANIFESTS, Descriptor
+from fairway.toolkit.oci.registry_errors import (
+    AccessDenied,
+    RegistryError,
+    RegistryUnavailable,
+    denied,
+    reason,
+    refusal,
+)
 
 _ACCEPT = ("Accept", ", ".join((*MANIFESTS, *INDEXES)))
 _MANIFEST_BYTES_MAX = 4 << 20
@@ -36,22 +40,6 @@ _REDIRECTS_MAX = 5
 _ATTEMPTS = 4
 _TLS_TRIAL_SECONDS = 5
 _HOSTS = {"docker.io": "registry-1.docker.io"}
-
-
-class RegistryError(Exception):
-    """A registry that did not give what was asked for; the message is fit for a user."""
-
-
-class NotFound(RegistryError):
-    """No such image or blob there."""
-
-
-class AccessDenied(RegistryError):
-    """Not without other credentials."""
-
-
-class RegistryUnavailable(RegistryError):
-    """Not reachable, or out of order; trying again may help."""
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -166,7 +154,7 @@ class RegistryClient:
         if answer.status // 100 == 2:
             return answer
         await answer.aclose()
-        raise _refusal(method, url, answer.status)
+        raise refusal(method, url, answer.status)
 
     async def _send(self, method: str, path: str, headers: list[tuple[str, str]]) -> Response:
         """Send to the registry, settling on its scheme the first time."""
@@ -231,7 +219,7 @@ class RegistryClient:
         elif "basic" in challenges and self._login and not had_one:
             self._authorizations[repository] = self._login.basic()
         else:
-            raise AccessDenied(_denied("authorization failed: no basic auth credentials"))
+            raise AccessDenied(denied("authorization failed: no basic auth credentials"))
 
     async def _token(self, challenge: Challenge, repository: str) -> str:
         realm = challenge.parameters.get("realm", "")
@@ -247,9 +235,9 @@ class RegistryClient:
         except (HttpError, ValueError) as error:
             raise self._failure("GET", base + path, error) from error
         if answer.status in (401, 403):
-            raise AccessDenied(_denied("authorization failed: the registry refuses this login"))
+            raise AccessDenied(denied("authorization failed: the registry refuses this login"))
         if answer.status != 200:
-            raise _refusal("GET", base + path, answer.status)
+            raise refusal("GET", base + path, answer.status)
         return _token_of(data, base + path)
 
     async def _request_token(self, base: str, path: str, fixed_query: str, query: str) -> Response:
@@ -286,7 +274,7 @@ class RegistryClient:
             yield piece
 
     def _failure(self, method: str, url: str, error: Exception) -> RegistryUnavailable:
-        return RegistryUnavailable(f'failed to do request: {method.capitalize()} "{url}": {_reason(error, url)}')
+        return RegistryUnavailable(f'failed to do request: {method.capitalize()} "{url}": {reason(error, url)}')
 
 
 def is_loopback(registry: str) -> bool:
@@ -298,39 +286,6 @@ def is_loopback(registry: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _reason(error: Exception, url: str) -> str:
-    """The words that container runtimes use, so that they can be searched for."""
-    parts = urllib.parse.urlsplit(url)
-    place = f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
-    cause = error.__cause__
-    if isinstance(error, Timeout) or isinstance(cause, TimeoutError):
-        return f"dial tcp {place}: i/o timeout"
-    if isinstance(cause, socket.gaierror):
-        return f"dial tcp: lookup {parts.hostname}: no such host"
-    if isinstance(cause, ConnectionRefusedError):
-        return f"dial tcp {place}: connect: connection refused"
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"tls: failed to verify certificate: x509: {cause.verify_message}"
-    if isinstance(error, ProtocolError | Unreachable):
-        return str(error)
-    return f"{type(error).__name__}: {error}"
-
-
-def _refusal(method: str, url: str, status: int) -> RegistryError:
-    if status == 404:
-        return NotFound("not found")
-    if status in (401, 403):
-        return AccessDenied(_denied("server message: insufficient_scope: authorization failed"))
-    text = f"unexpected status from {method} request to {url.partition('?')[0]}: {status}"
-    if status in (408, 429) or status >= 500:
-        return RegistryUnavailable(text)
-    return RegistryError(text)
-
-
-def _denied(detail: str) -> str:
-    return f"pull access denied, repository does not exist or may require authorization: {detail}"
 
 
 def _token_of(data: bytes, place: str) -> str:

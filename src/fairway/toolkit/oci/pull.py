@@ -9,9 +9,10 @@ import msgspec
 
 from fairway.toolkit.content_store import ContentStore, DigestMismatch
 from fairway.toolkit.oci import documents
-from fairway.toolkit.oci.distribution import ManifestAnswer, NotFound, RegistryClient
+from fairway.toolkit.oci.distribution import ManifestAnswer, RegistryClient
 from fairway.toolkit.oci.documents import BadDocument, Descriptor, Manifest
 from fairway.toolkit.oci.reference import Reference
+from fairway.toolkit.oci.registry_errors import NotFound
 from fairway.toolkit.oci.store import ImageStore
 from fairway.toolkit.oci.streams import BadArchive
 from fairway.toolkit.oci.unpack import Unpacked

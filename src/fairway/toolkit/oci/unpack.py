@@ -14,27 +14,18 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import msgspec
 
 from fairway.toolkit.oci import beneath
+from fairway.toolkit.oci.members import Limits, Member, members, parts_of
 from fairway.toolkit.oci.streams import BadArchive, LayerReader
 
 WHITEOUT_PREFIX = ".wh."
 OPAQUE_MARK = ".wh..wh..opq"
 _XATTR_PREFIX = "SCHILY.xattr."
-_HEADER_BYTES_MAX = 4 << 20
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """What one layer may cost."""
-
-    plain_bytes: int = 32 << 30
-    entries: int = 2_000_000
-    path_bytes: int = 4096
-    depth: int = 400
 
 
 class Unpacked(msgspec.Struct, frozen=True):
@@ -58,7 +49,7 @@ def unpack(source: BinaryIO, folder: Path, *, limits: Limits = DEFAULT_LIMITS, u
     root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         unpacker = _Unpacker(root, "user.overlay.opaque" if user_xattr else "trusted.overlay.opaque")
-        for member in _members(reader, limits):
+        for member in members(reader, limits):
             unpacker.add(member, reader)
         unpacker.finish()
     except (tarfile.TarError, EOFError, UnicodeError) as error:
@@ -67,51 +58,6 @@ def unpack(source: BinaryIO, folder: Path, *, limits: Limits = DEFAULT_LIMITS, u
         os.close(root)
     reader.drain()
     return Unpacked(reader.digest, reader.diff_id, reader.compressed_bytes, reader.plain_bytes)
-
-
-class _Member:
-    """A tar entry and the way to its bytes."""
-
-    def __init__(self, info: tarfile.TarInfo, archive: tarfile.TarFile) -> None:
-        self.info = info
-        self.archive = archive
-        self.parts = _parts(info.name)
-
-
-def _members(reader: LayerReader, limits: Limits) -> Iterator[_Member]:
-    reader.allow(_HEADER_BYTES_MAX)
-    size_bytes = 0
-    # Stream mode only ever reads forward; `allow` bounds what the parser may take for one header.
-    with tarfile.open(fileobj=cast(BinaryIO, reader), mode="r|", bufsize=tarfile.RECORDSIZE * 8) as archive:
-        for count, info in enumerate(archive):
-            size_bytes += info.size
-            _check(info, count, size_bytes, limits)
-            reader.allow(info.size + _HEADER_BYTES_MAX)
-            yield _Member(info, archive)
-            cast(Any, archive).members.clear()  # tarfile keeps every header otherwise
-            reader.allow(_HEADER_BYTES_MAX)
-
-
-def _check(info: tarfile.TarInfo, count: int, size_bytes: int, limits: Limits) -> None:
-    if count >= limits.entries:
-        raise BadArchive(f"the archive has more than {limits.entries} entries")
-    if size_bytes > limits.plain_bytes:  # sparse files are larger than the archive
-        raise BadArchive(f"the archive unpacks to more than {limits.plain_bytes} bytes")
-    if "\0" in info.name or "\0" in info.linkname:
-        raise BadArchive("the archive has a name with a null byte")
-    if len(os.fsencode(info.name)) > limits.path_bytes or info.name.count("/") > limits.depth:
-        raise BadArchive("the archive has an entry with an unreasonably long or deep name")
-
-
-def _parts(name: str) -> tuple[str, ...]:
-    """A name as a path from the root; `..` never leads above it."""
-    parts: list[str] = []
-    for part in name.split("/"):
-        if part == "..":
-            parts = parts[:-1]
-        elif part not in ("", "."):
-            parts.append(part)
-    return tuple(parts)
 
 
 class _Unpacker:
@@ -123,7 +69,7 @@ class _Unpacker:
         self._folder_times: dict[tuple[str, ...], float] = {}
         self._privileged = os.geteuid() == 0
 
-    def add(self, member: _Member, reader: LayerReader) -> None:
+    def add(self, member: Member, reader: LayerReader) -> None:
         """Make one entry. Raises BadArchive, OSError."""
         if not member.parts:
             if member.info.isdir():
@@ -147,7 +93,7 @@ class _Unpacker:
             os.utime(handle, (mtime, mtime))
             os.close(handle)
 
-    def _add_in(self, parent: int, name: str, member: _Member) -> None:
+    def _add_in(self, parent: int, name: str, member: Member) -> None:
         if name.startswith(WHITEOUT_PREFIX):
             self._white_out(parent, name)
         elif member.info.isdir():
@@ -166,7 +112,7 @@ class _Unpacker:
             os.mkfifo(name, member.info.mode & 0o7777, dir_fd=parent)
             self._own(parent, name, member.info)
 
-    def _add_folder(self, parent: int, name: str, member: _Member) -> None:
+    def _add_folder(self, parent: int, name: str, member: Member) -> None:
         kind = _kind(parent, name)
         if kind is None or not stat.S_ISDIR(kind):
             self._clear(parent, name)
@@ -179,13 +125,13 @@ class _Unpacker:
         finally:
             os.close(handle)
 
-    def _set_folder(self, handle: int, member: _Member) -> None:
+    def _set_folder(self, handle: int, member: Member) -> None:
         if self._privileged:
             os.fchown(handle, *_owner(member.info))
         os.fchmod(handle, member.info.mode & 0o7777)
         self._folder_times[member.parts] = member.info.mtime
 
-    def _add_file(self, parent: int, name: str, member: _Member) -> None:
+    def _add_file(self, parent: int, name: str, member: Member) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         handle = os.open(name, flags, 0o600, dir_fd=parent)
         try:
@@ -201,7 +147,7 @@ class _Unpacker:
             os.close(handle)
 
     def _add_link(self, parent: int, name: str, info: tarfile.TarInfo) -> None:
-        target = _parts(info.linkname)
+        target = parts_of(info.linkname)
         if not target:
             raise BadArchive(f"entry {info.name!r}: a hard link to the root folder")
         holder = beneath.open_in_root(self._root, "/".join(target[:-1]), os.O_PATH | os.O_DIRECTORY)

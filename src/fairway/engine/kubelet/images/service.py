@@ -11,17 +11,11 @@ from fairway.toolkit import logs
 from fairway.toolkit.content_store import BlobNotFound
 from fairway.toolkit.http_client import Dialer, dial
 from fairway.toolkit.oci.authentication import Credential, Login, logins_for
-from fairway.toolkit.oci.distribution import (
-    AccessDenied,
-    NotFound,
-    RegistryClient,
-    RegistryError,
-    RegistryUnavailable,
-    Settings,
-)
+from fairway.toolkit.oci.distribution import RegistryClient, Settings
 from fairway.toolkit.oci.documents import BadDocument
 from fairway.toolkit.oci.pull import BadImage, pull, unpack_in_process
 from fairway.toolkit.oci.reference import DEFAULT_REGISTRY, InvalidReference, Reference, parse
+from fairway.toolkit.oci.registry_errors import AccessDenied, NotFound, RegistryError, RegistryUnavailable
 from fairway.toolkit.oci.store import Image, ImageIncomplete, ImageStore
 from fairway.toolkit.oci.streams import BadArchive
 
