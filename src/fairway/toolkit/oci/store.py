@@ -17,7 +17,7 @@ from typing import Literal
 
 import msgspec
 
-from fairway.toolkit.content_store import BlobNotFound, ContentStore, Name, Names, checked_digest, sha256, try_lock
+from fairway.toolkit.content_store import BlobNotFound, ContentStore, Name, Names, checked_digest, try_lock
 from fairway.toolkit.oci import documents
 from fairway.toolkit.oci.documents import BadDocument, ConfigFile, Manifest, RunConfig
 from fairway.toolkit.oci.reference import Reference, parse
@@ -261,11 +261,6 @@ def mounted_layers() -> set[str]:
             if b" - overlay " in line:
                 found |= {name.decode() for name in _LAYER_NAME.findall(line)}
     return found
-
-
-def document_digest(data: bytes) -> str:
-    """The digest that names a manifest, an index or a configuration."""
-    return sha256(data)
 
 
 def _run_config(config: RunConfig) -> ImageConfig:
