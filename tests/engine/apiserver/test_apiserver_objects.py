@@ -43,6 +43,19 @@ async def test_create_takes_no_status_and_counts_generations(api: Any) -> None:
     assert made["spec"]["strategy"]["type"] == "RollingUpdate"
 
 
+async def test_required_counters_are_there_from_the_start(api: Any) -> None:
+    obj = {**deployment(), "kind": "DaemonSet"}
+    del obj["spec"]["replicas"]
+    made = await api.create("/apis/apps/v1/namespaces/default/daemonsets", obj)
+    assert made["status"] == {
+        "currentNumberScheduled": 0,
+        "desiredNumberScheduled": 0,
+        "numberMisscheduled": 0,
+        "numberReady": 0,
+    }
+    assert made["spec"]["template"]["spec"]["containers"][0]["resources"] == {}
+
+
 async def test_generate_name_adds_five_characters(api: Any) -> None:
     obj = {**config_map(), "metadata": {"generateName": "web-"}}
     names = [(await api.create(CONFIG_MAPS, obj))["metadata"]["name"] for _ in range(3)]

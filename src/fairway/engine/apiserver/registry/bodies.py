@@ -45,7 +45,9 @@ def decode(kind: Kind, type: schema.Type | None, body: Body, field_validation: s
     if complaints and field_validation == STRICT:
         raise errors.bad_request(f"{_cannot(kind)}: strict decoding error: {', '.join(complaints)}")
     missing = tuple(Cause(cause.reason, cause.message, cause.field) for cause in report.missing)
-    return _finished(kind, schema.complete(type, schema.prune(type, obj)), missing, complaints if field_validation == WARN else ())
+    return _finished(
+        kind, schema.complete(type, schema.prune(type, obj)), missing, complaints if field_validation == WARN else ()
+    )
 
 
 def _finished(kind: Kind, obj: Object, missing: tuple[Cause, ...], warnings: tuple[str, ...]) -> Decoded:

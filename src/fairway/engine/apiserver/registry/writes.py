@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from fairway.engine.apiserver import admission, errors
+from fairway.engine.apiserver import admission, errors, schema
 from fairway.engine.apiserver.apply import managed_fields
 from fairway.engine.apiserver.registry import deletion, identity
 from fairway.engine.apiserver.registry.allocation import RESOURCE as SERVICES
@@ -64,6 +64,7 @@ class Writes:
         obj["metadata"].update(uid=uid(), creationTimestamp=now)
         self._admit(admission.CREATE, kind, key, "", obj, None, options)
         kind.prepare_create(obj)
+        obj = self._complete(kind, obj)
         if owned:
             obj = self._own(kind, None, obj, options, "")
         claims, causes = self._allocate(key, obj, None)
@@ -158,6 +159,11 @@ class Writes:
         if causes:
             self._allocator.release(claims)
             raise errors.invalid(subject_of(kind, name), causes)
+
+    def _complete(self, kind: Kind, obj: Object) -> Object:
+        """With the counters that a fresh status always shows: strict clients insist on them."""
+        structure = self._kinds.type(kind)
+        return obj if structure is None else schema.complete(structure, obj)
 
     def _own(self, kind: Kind, old: Object | None, new: Object, options: WriteOptions, subresource: str) -> Object:
         """Record which manager owns which field."""
