@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from fairway.engine.kubelet import backoff
-from fairway.engine.kubelet.plan import policy_of, should_restart
+from fairway.engine.kubelet.plan import is_sidecar, policy_of, should_restart
 from fairway.engine.kubelet.snapshot import ContainerSeen, PodSeen, Termination
 from fairway.kube.api.meta import timestamp
 from fairway.kube.api.pods import Container, Pod
@@ -22,12 +22,13 @@ def container_status(pod: Pod, container: Container, seen: PodSeen, *, init: boo
     previous = run.previous if run is not None else None
     last = ended if ended is not None and "terminated" not in state else previous
     running = "running" in state and run is not None
-    done = init and ended is not None and ended.exit_code == 0 and "terminated" in state
+    is_step = init and not is_sidecar(container)  # ready is: has done its work
+    done = is_step and ended is not None and ended.exit_code == 0 and "terminated" in state
     return {
         "name": container.name,
         "state": state,
         "lastState": {"terminated": termination(last)} if last is not None else {},
-        "ready": bool(done or (running and run is not None and run.started and run.ready)),
+        "ready": bool(done if is_step else running and run is not None and run.started and run.ready),
         "started": bool(running and run is not None and run.started),
         "restartCount": run.attempt if run is not None else 0,
         "image": container.image,
