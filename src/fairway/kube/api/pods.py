@@ -272,6 +272,10 @@ class ReadinessGate(Noun, frozen=True):
     condition_type: str
 
 
+class SchedulingGate(Noun, frozen=True):
+    name: str
+
+
 class PodSpec(Noun, frozen=True):
     containers: tuple[Container, ...] = ()
     init_containers: tuple[Container, ...] = ()
@@ -286,6 +290,7 @@ class PodSpec(Noun, frozen=True):
     service_account_name: str = ""
     automount_service_account_token: bool | None = None
     scheduler_name: str = "default-scheduler"
+    scheduling_gates: tuple[SchedulingGate, ...] = ()
     hostname: str = ""
     subdomain: str = ""
     host_network: bool = False

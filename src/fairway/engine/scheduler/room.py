@@ -1,0 +1,23 @@
+"""The room as one thing that runs."""
+
+import asyncio
+
+from fairway.engine.scheduler.controller import Scheduler
+from fairway.kube.api.config import Node
+from fairway.kube.api.pods import Pod
+from fairway.kube.api.resource import NODES, PODS
+from fairway.kube.client.client import ApiClient
+from fairway.kube.reconcile.keyed import run_keyed
+from fairway.kube.reconcile.reflector import Reflector, run_reflectors, wait_synced
+from fairway.toolkit.clock import Clock
+
+
+async def run(client: ApiClient, clock: Clock) -> None:
+    """Schedule until cancelled."""
+    pods = Reflector(client, PODS, Pod, clock)
+    nodes = Reflector(client, NODES, Node, clock)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(run_reflectors(pods, nodes))
+        await wait_synced(pods, nodes)
+        scheduler = Scheduler(client, pods.cache, nodes.cache, clock)
+        tasks.create_task(run_keyed("scheduler", scheduler.queue, scheduler.reconcile))
