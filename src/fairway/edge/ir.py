@@ -32,7 +32,7 @@ class Source(enum.Enum):
     COOKIE = "cookie"
 
 
-class Condition(msgspec.Struct, frozen=True):
+class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
     """A further test that a request must pass; nothing fills it yet except canaries."""
 
     source: Source
@@ -41,7 +41,7 @@ class Condition(msgspec.Struct, frozen=True):
     regex: bool = False
 
 
-class Match(msgspec.Struct, frozen=True):
+class Match(msgspec.Struct, frozen=True, omit_defaults=True):
     """Which requests a route is for. `host` is exact, `*.suffix` (one label) or `ANY_HOST`."""
 
     host: str
@@ -57,7 +57,7 @@ class Match(msgspec.Struct, frozen=True):
         return self.kind is PathKind.EXACT, self.host + self.path
 
 
-class Canary(msgspec.Struct, frozen=True):
+class Canary(msgspec.Struct, frozen=True, omit_defaults=True):
     """A second backend for some of the requests; the header decides first, then the cookie, then the weight."""
 
     backend: str
@@ -68,7 +68,7 @@ class Canary(msgspec.Struct, frozen=True):
     cookie: str = ""
 
 
-class Forward(msgspec.Struct, frozen=True, tag="forward"):
+class Forward(msgspec.Struct, frozen=True, omit_defaults=True, tag="forward"):
     """Send the request to a backend. `rewrite` replaces the path and may hold $1 to $9 of the route's expression."""
 
     backend: str
@@ -76,21 +76,21 @@ class Forward(msgspec.Struct, frozen=True, tag="forward"):
     canary: Canary | None = None
 
 
-class Redirect(msgspec.Struct, frozen=True, tag="redirect"):
+class Redirect(msgspec.Struct, frozen=True, omit_defaults=True, tag="redirect"):
     """Answer with another address."""
 
     code: int
     location: str
 
 
-class NotFound(msgspec.Struct, frozen=True, tag="not-found"):
+class NotFound(msgspec.Struct, frozen=True, omit_defaults=True, tag="not-found"):
     """Answer that there is nothing here."""
 
 
 Action = Forward | Redirect | NotFound
 
 
-class Route(msgspec.Struct, frozen=True):
+class Route(msgspec.Struct, frozen=True, omit_defaults=True):
     """Requests and what happens to them. `owner` is the object that asked for it."""
 
     match: Match
@@ -108,7 +108,7 @@ class Protocol(enum.Enum):
     GRPCS = "grpcs"
 
 
-class Cors(msgspec.Struct, frozen=True):
+class Cors(msgspec.Struct, frozen=True, omit_defaults=True):
     """Cross-origin rules; `origins` are `*`, exact origins, or `scheme://*.suffix`."""
 
     origins: tuple[str, ...]
@@ -119,7 +119,7 @@ class Cors(msgspec.Struct, frozen=True):
     max_age_seconds: int
 
 
-class Affinity(msgspec.Struct, frozen=True):
+class Affinity(msgspec.Struct, frozen=True, omit_defaults=True):
     """A cookie that keeps a client on one server."""
 
     cookie: str
@@ -129,7 +129,7 @@ class Affinity(msgspec.Struct, frozen=True):
     secure: bool = False
 
 
-class Profile(msgspec.Struct, frozen=True):
+class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a backend treats its requests. The default profile needs nothing that a spare backend has not."""
 
     protocol: Protocol = Protocol.HTTP
@@ -137,6 +137,7 @@ class Profile(msgspec.Struct, frozen=True):
     read_timeout_seconds: int | None = None
     body_bytes_max: int | None = None
     allowed_sources: tuple[str, ...] = ()
+    denied_sources: tuple[str, ...] = ()
     upstream_host: str = ""
     cors: Cors | None = None
     affinity: Affinity | None = None
@@ -145,14 +146,14 @@ class Profile(msgspec.Struct, frozen=True):
 PLAIN = Profile()
 
 
-class Server(msgspec.Struct, frozen=True, order=True):
+class Server(msgspec.Struct, frozen=True, omit_defaults=True, order=True):
     """An address that answers."""
 
     address: str
     port: int
 
 
-class Backend(msgspec.Struct, frozen=True):
+class Backend(msgspec.Struct, frozen=True, omit_defaults=True):
     """Servers that are interchangeable. `name` is unique and stable: namespace/service:port and the profile."""
 
     name: str
@@ -160,7 +161,7 @@ class Backend(msgspec.Struct, frozen=True):
     profile: Profile = PLAIN
 
 
-class Certificate(msgspec.Struct, frozen=True):
+class Certificate(msgspec.Struct, frozen=True, omit_defaults=True):
     """A chain with its private key (one PEM text) for some hosts."""
 
     name: str
@@ -171,7 +172,7 @@ class Certificate(msgspec.Struct, frozen=True):
         return f"Certificate({self.name}, hosts={self.hosts})"  # never the key: reprs end up in logs
 
 
-class Edge(msgspec.Struct, frozen=True):
+class Edge(msgspec.Struct, frozen=True, omit_defaults=True):
     """All of it."""
 
     routes: tuple[Route, ...] = ()
@@ -179,7 +180,7 @@ class Edge(msgspec.Struct, frozen=True):
     certificates: tuple[Certificate, ...] = ()
 
 
-class Problem(msgspec.Struct, frozen=True):
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     """A user's mistake. With `refused` the object could not be translated as it stands."""
 
     ingress: ObjectKey

@@ -12,6 +12,7 @@ import msgspec
 from fairway.edge.ir import PLAIN, Backend, Edge, Profile, Server
 
 POOL_LEAST = 64
+SPARE_LEAST = 16  # a reload that is due anyway leaves at least so many
 SLOTS_LEAST = 4
 
 Slots = tuple[Server | None, ...]
@@ -62,6 +63,8 @@ class _Places:
     def fill(self, edge: Edge) -> Placement:
         pool = {name: shape for name, shape in self._previous.shapes.items() if _pooled(name)}
         self._shapes |= self._previous.shapes if self._keep_unused else pool
+        if not pool or (not self._keep_unused and len(self._spare) < SPARE_LEAST):
+            self._grow_pool()
         for backend in edge.backends:
             name = self._names[backend.name] = self._name(backend)
             self._seat(name, backend)

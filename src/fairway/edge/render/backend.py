@@ -33,14 +33,17 @@ def _timeouts(profile: Profile) -> tuple[str, ...]:
 
 
 def _sources(profile: Profile) -> tuple[str, ...]:
-    allowed = profile.allowed_sources
-    if not allowed:
-        return ()
-    pieces = [allowed[start : start + _SOURCES_PER_LINE] for start in range(0, len(allowed), _SOURCES_PER_LINE)]
-    return (
-        *(f"acl allowed src {' '.join(piece)}" for piece in pieces),
-        "http-request deny deny_status 403 if !allowed",
-    )
+    lines = (*_networks("denied", profile.denied_sources), *_networks("allowed", profile.allowed_sources))
+    if profile.denied_sources:
+        lines += ("http-request deny deny_status 403 if denied",)
+    if profile.allowed_sources:
+        lines += ("http-request deny deny_status 403 if !allowed",)
+    return lines
+
+
+def _networks(name: str, networks: tuple[str, ...]) -> tuple[str, ...]:
+    starts = range(0, len(networks), _SOURCES_PER_LINE)
+    return tuple(f"acl {name} src {' '.join(networks[start : start + _SOURCES_PER_LINE])}" for start in starts)
 
 
 def _body(profile: Profile) -> tuple[str, ...]:
@@ -57,8 +60,7 @@ def _cors(cors: Cors) -> tuple[str, ...]:
     headers = [("Access-Control-Allow-Methods", cors.methods), ("Access-Control-Allow-Headers", cors.headers)]
     if cors.credentials:
         headers.append(("Access-Control-Allow-Credentials", "true"))
-    if cors.expose:
-        headers.append(("Access-Control-Expose-Headers", cors.expose))
+    headers.append(("Access-Control-Expose-Headers", cors.expose))
     headers.append(("Access-Control-Max-Age", str(cors.max_age_seconds)))
     return (
         *_origin(cors),
@@ -68,6 +70,7 @@ def _cors(cors: Cors) -> tuple[str, ...]:
         *(
             f'http-after-response set-header {name} "{value}" if {{ var(txn.origin) -m found }}'
             for name, value in headers
+            if value
         ),
     )
 
@@ -88,6 +91,8 @@ def _origin(cors: Cors) -> tuple[str, ...]:
 def _affinity(affinity: Affinity, options: Options) -> tuple[str, ...]:
     words = [f"cookie {affinity.cookie} insert indirect nocache httponly dynamic"]
     words += ["secure"] if affinity.secure else []
+    if affinity.path:
+        words.append(f'attr "Path={affinity.path}"')  # after HAProxy's own path=/; the last one counts (RFC 6265, 5.3)
     if affinity.same_site:
         words.append(f'attr "SameSite={affinity.same_site}"')
     if affinity.max_age_seconds is not None:

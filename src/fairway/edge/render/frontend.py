@@ -33,18 +33,15 @@ _TESTS = (
 # The set of ingress-nginx (rootfs/etc/nginx/template/nginx.tmpl); what the client sent under these names is lost.
 _HEADERS = (
     "http-request set-header X-Request-ID %[uuid()] unless { req.hdr(X-Request-ID) -m found }",
-    "http-request set-header X-Original-Forwarded-For %[req.hdr(X-Forwarded-For)] "
+    "http-request set-header X-Original-Forwarded-For %[req.fhdr(X-Forwarded-For)] "
     "if { req.hdr(X-Forwarded-For) -m found }",
     "http-request set-header X-Real-IP %[src]",
     "http-request set-header X-Forwarded-For %[src]",
     "http-request set-header X-Forwarded-Host %[req.hdr(Host)]",
     "http-request set-header X-Forwarded-Port %[dst_port]",
-    "http-request set-header X-Forwarded-Proto http if !tls",
-    "http-request set-header X-Forwarded-Proto https if tls",
-    "http-request set-header X-Forwarded-Scheme http if !tls",
-    "http-request set-header X-Forwarded-Scheme https if tls",
-    "http-request set-header X-Scheme http if !tls",
-    "http-request set-header X-Scheme https if tls",
+    "http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]",
+    "http-request set-header X-Forwarded-Scheme %[ssl_fc,iif(https,http)]",
+    "http-request set-header X-Scheme %[ssl_fc,iif(https,http)]",
     "http-request del-header Proxy",
 )
 # nginx compares the decoded path without //, /./ and /../ but passes on what the client sent. `txn.raw` is what was
@@ -66,8 +63,8 @@ _NORMAL_FORM = (
     *_TIDY,
 )
 _USUAL = (
-    # A slash in Host would move the border between host and path.
-    "http-request deny deny_status 400 if { req.hdr(Host) -m sub / }",
+    # A slash in Host would move the border between host and path; a comma would make two hosts of it.
+    "http-request deny deny_status 400 if { req.fhdr(Host) -m sub / , }",
     *_HEADERS,
     *_NORMAL_FORM,
     f"http-request set-var(txn.route) base,map_str({EXACT_MAP})",

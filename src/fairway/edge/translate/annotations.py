@@ -44,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True):
     proxy_send_timeout: int | None = None
     proxy_body_size: int | None = None
     allowlist_source_range: tuple[str, ...] = ()
+    denylist_source_range: tuple[str, ...] = ()
     upstream_vhost: str = ""
     enable_cors: bool = False
     cors_allow_origin: tuple[str, ...] = ("*",)
@@ -58,6 +59,7 @@ class Settings(msgspec.Struct, frozen=True):
     session_cookie_path: str = ""
     session_cookie_samesite: str = ""
     session_cookie_secure: bool = False
+    closed: bool = False
 
     @property
     def redirect(self) -> tuple[int, str] | None:
@@ -77,7 +79,8 @@ class Settings(msgspec.Struct, frozen=True):
             connect_timeout_seconds=self.proxy_connect_timeout,
             read_timeout_seconds=max(timeouts, default=None),
             body_bytes_max=self.proxy_body_size or None,
-            allowed_sources=self.allowlist_source_range,
+            allowed_sources=NOBODY if self.closed else self.allowlist_source_range,
+            denied_sources=self.denylist_source_range,
             upstream_host=self.upstream_vhost,
             cors=self._cors() if self.enable_cors else None,
             affinity=self._affinity() if self.affinity else None,
@@ -134,7 +137,8 @@ NATIVE: Mapping[str, Callable[[str], Any]] = {
     "proxy-send-timeout": _SECONDS,
     "proxy-body-size": checks.size,
     "allowlist-source-range": checks.networks,
-    "upstream-vhost": checks.host,
+    "denylist-source-range": checks.networks,
+    "upstream-vhost": checks.exact_host,
     "enable-cors": checks.boolean,
     "cors-allow-origin": checks.origins,
     "cors-allow-methods": checks.token_list,
@@ -145,7 +149,7 @@ NATIVE: Mapping[str, Callable[[str], Any]] = {
     "affinity": _one_of("cookie"),
     "session-cookie-name": checks.token,
     "session-cookie-max-age": _number(0, 2_000_000_000),
-    "session-cookie-path": checks.path,
+    "session-cookie-path": checks.cookie_path,
     "session-cookie-samesite": _one_of("None", "Lax", "Strict"),
     "session-cookie-secure": checks.boolean,
 }
@@ -177,6 +181,24 @@ HARMLESS = frozenset(
 """What has no meaning on a proxy that streams, or is always so."""
 
 
+PROTECTING = frozenset(
+    {
+        "allowlist-source-range",
+        "auth-secret",
+        "auth-tls-match-cn",
+        "auth-tls-secret",
+        "auth-tls-verify-client",
+        "auth-type",
+        "auth-url",
+        "denylist-source-range",
+        "satisfy",
+    }
+)
+"""What keeps people out. When one of these cannot be obeyed nobody is let in, as ingress-nginx denies the location."""
+
+NOBODY = ("0.0.0.0/32",)  # no client has this address
+
+
 def read(annotations: Mapping[str, str]) -> tuple[Settings, tuple[Refused, ...], tuple[str, ...]]:
     """The settings, what was refused (its setting keeps the default), and the names that are not supported."""
     fields: dict[str, Any] = {}
@@ -186,13 +208,18 @@ def read(annotations: Mapping[str, str]) -> tuple[Settings, tuple[Refused, ...],
         if not name.startswith(PREFIX):
             continue
         short = ALIASES.get(name.removeprefix(PREFIX), name.removeprefix(PREFIX))
-        if short in NATIVE:
-            try:
+        try:
+            if short in NATIVE:
                 fields[short.replace("-", "_")] = NATIVE[short](text.strip())
-            except Refused as error:
-                refused.append(Refused(f"annotation {name}: {error}"))
-        elif short not in HARMLESS:
-            unsupported.append(name)
+            elif short in PROTECTING:
+                raise Refused("this protection is not supported")
+            elif short not in HARMLESS:
+                unsupported.append(name)
+        except Refused as error:
+            closed = "; nobody is let in meanwhile" if short in PROTECTING else ""
+            refused.append(Refused(f"annotation {name}: {error}{closed}"))
+            if short in PROTECTING:
+                fields["closed"] = True
     settings = Settings(**fields)
     return settings, (*refused, *_contradictions(settings)), tuple(unsupported)
 

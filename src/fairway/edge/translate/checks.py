@@ -48,6 +48,21 @@ def host(text: str) -> str:
     return name
 
 
+def exact_host(text: str) -> str:
+    """A DNS name without a wildcard."""
+    name = host(text)
+    if name.startswith("*"):
+        raise Refused(f"host {short(text)} must not be a wildcard")
+    return name
+
+
+def cookie_path(text: str) -> str:
+    """A path for a cookie; narrower than `path`, because it stands in quotes in the configuration."""
+    if not re.fullmatch(r"/[A-Za-z0-9._~/-]{0,200}", text):
+        raise Refused(f"path {short(text)} must start with / and be made of letters, digits and ._~/-")
+    return text
+
+
 def path(text: str) -> str:
     """A literal path."""
     if not _PATH.fullmatch(text) or len(text) > PATH_CHARS_MAX:
@@ -110,6 +125,8 @@ def origins(text: str) -> tuple[str, ...]:
     for part in found:
         if part != "*" and not _ORIGIN.fullmatch(part):
             raise Refused(f"origin {short(part)} must be * or like https://app.example.com or https://*.example.com")
+    if not found:
+        raise Refused("no origin is named")
     return found
 
 

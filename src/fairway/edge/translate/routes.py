@@ -8,6 +8,7 @@ import msgspec
 
 from fairway.edge.ir import ANY_HOST, Action, Canary, Forward, Match, NotFound, PathKind, Problem, Redirect, Route
 from fairway.edge.translate.part import Part, Rule, ServiceRef
+from fairway.kube.api.meta import ObjectKey
 
 T = TypeVar("T")
 BackendOf = Callable[[ServiceRef, Part], str]
@@ -35,9 +36,11 @@ class _Merger:
         self._routes: dict[tuple[bool, str], Route] = {}
         self._problems: list[Problem] = []
         self._regex_hosts: dict[str, Part] = {}
+        self._parts: dict[ObjectKey, Part] = {}
 
     def merge(self, parts: tuple[Part, ...]) -> Routes:
         plain = tuple(part for part in parts if not part.settings.canary)
+        self._parts = {part.owner: part for part in plain}
         self._regex_hosts = _first((host, part) for part in plain if part.regex for host in part.hosts)
         for part in plain:
             self._app_roots(part)
@@ -118,13 +121,15 @@ class _Merger:
             elif main.action.canary is not None:
                 self._problem(part, "CanaryConflict", f"host {rule.host} path {rule.path} already has a canary")
             else:
-                action = msgspec.structs.replace(main.action, canary=self._split(part, rule.service))
+                canary = self._split(part, rule.service, self._parts[main.owner])
+                action = msgspec.structs.replace(main.action, canary=canary)
                 self._routes[match.key] = msgspec.structs.replace(main, action=action)
 
-    def _split(self, part: Part, service: ServiceRef) -> Canary:
+    def _split(self, part: Part, service: ServiceRef, main: Part) -> Canary:
+        """The canary's own say is who gets it; how it is spoken to is for the main Ingress, as in ingress-nginx."""
         settings = part.settings
         return Canary(
-            self._backend_of(service, part),
+            self._backend_of(service, main),
             weight=settings.canary_weight,
             weight_total=settings.canary_weight_total,
             header=settings.canary_by_header.lower(),

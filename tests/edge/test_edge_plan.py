@@ -1,0 +1,167 @@
+"""What a change costs: nothing, a few commands, or a reload; and where everything is placed."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fairway.edge.ir import PLAIN, Backend, Edge, Forward, Match, PathKind, Profile, Route, Server
+from fairway.edge.place import EMPTY, SLOTS_LEAST, Placement, place
+from fairway.edge.plan import (
+    AddEntries,
+    DeleteEntries,
+    DisableServer,
+    NoChange,
+    Reload,
+    RuntimeCommands,
+    SetEntries,
+    SetServer,
+    plan,
+    without_reload,
+)
+from fairway.edge.render import Options, Rendered, render
+
+PREFIX = "maps/prefix.map"
+ONE, TWO, THREE = (Server(f"10.42.0.{number}", 8080) for number in (1, 2, 3))
+SLOW = Profile(read_timeout_seconds=300)
+
+
+def edge(
+    servers: tuple[Server, ...] = (ONE,), *, profile: Profile = PLAIN, hosts: tuple[str, ...] = ("a.test",)
+) -> Edge:
+    name = f"default/web:80{'#slow' if profile != PLAIN else ''}"
+    routes = tuple(Route(Match(host, "/", PathKind.PREFIX), Forward(name)) for host in hosts)
+    return Edge(routes, (Backend(name, servers, profile),) if hosts else ())
+
+
+def rendered(wanted: Edge, before: Rendered | None = None, **options: Any) -> Rendered:
+    return render(wanted, place(wanted, before.placement if before else EMPTY), Options(http="fd@3", **options))
+
+
+def changed(*commands: Any) -> RuntimeCommands:
+    return RuntimeCommands(tuple(commands))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        pytest.param(edge(), edge(), NoChange(), id="the same changes nothing"),
+        pytest.param(
+            edge(),
+            edge((TWO,)),
+            changed(SetServer("p0", 2, TWO), DisableServer("p0", 1)),
+            id="a pod that replaces another serves before the old one leaves",
+        ),
+        pytest.param(
+            edge(),
+            edge((ONE, TWO, THREE)),
+            changed(SetServer("p0", 2, TWO), SetServer("p0", 3, THREE)),
+            id="scaling up",
+        ),
+        pytest.param(
+            edge((ONE, TWO)),
+            edge(()),
+            changed(SetEntries(PREFIX, {"a.test/": "u|p0||"}), DisableServer("p0", 1), DisableServer("p0", 2)),
+            id="the last pods leave after the page took over",
+        ),
+        pytest.param(
+            edge(()),
+            edge((ONE,)),
+            changed(SetServer("p0", 1, ONE), SetEntries(PREFIX, {"a.test/": "p0"})),
+            id="the first pod serves before the page goes",
+        ),
+        pytest.param(
+            edge(),
+            edge(hosts=("a.test", "b.test")),
+            changed(AddEntries(PREFIX, {"b.test/": "p0"})),
+            id="a new host is an entry",
+        ),
+        pytest.param(
+            edge(hosts=()),
+            edge(),
+            changed(SetServer("p0", 1, ONE), AddEntries(PREFIX, {"a.test/": "p0"})),
+            id="a new service takes a spare backend, servers first",
+        ),
+        pytest.param(
+            edge(),
+            edge(hosts=()),
+            changed(DeleteEntries(PREFIX, ("a.test/",)), DisableServer("p0", 1)),
+            id="a host that goes, goes before its servers",
+        ),
+        pytest.param(
+            edge(),
+            edge(profile=SLOW),
+            Reload(("new backend b8adfcbbd3589",)),
+            id="a profile needs a backend of its own",
+        ),
+    ],
+)
+def test_plan(before: Edge, after: Edge, expected: Any) -> None:
+    first = rendered(before)
+    assert plan(first, rendered(after, first)) == expected
+
+
+def test_nothing_running_or_known_is_a_reload() -> None:
+    assert plan(None, rendered(edge())) == Reload(("nothing known is running",))
+
+
+def test_other_settings_are_a_reload_with_the_reason() -> None:
+    first = rendered(edge())
+    assert plan(first, rendered(edge(), first, threads=2)) == Reload(("changed global",))
+
+
+def test_reasons_are_few() -> None:
+    after = rendered(Edge(backends=tuple(Backend(f"b{number}", (), SLOW) for number in range(20))))
+    reasons = plan(rendered(Edge()), after)
+    assert isinstance(reasons, Reload) and len(reasons.reasons) == 6 and reasons.reasons[-1] == "and 15 more"
+
+
+def test_more_servers_than_slots_double_the_slots_and_meanwhile_as_many_as_fit_are_served() -> None:
+    many = tuple(Server("10.42.0.9", port) for port in range(1, SLOTS_LEAST + 3))
+    first = rendered(edge(many[:2]))
+    after = rendered(edge(many), first)
+    assert plan(first, after) == Reload(("changed backend p0",))
+    assert len(after.slots["p0"]) == SLOTS_LEAST * 2
+    bridge = without_reload(first, after)
+    assert plan(first, bridge) == changed(SetServer("p0", 3, many[2]), SetServer("p0", 4, many[3]))
+
+
+def test_what_nobody_uses_waits_for_the_next_reload() -> None:
+    slow = rendered(edge(profile=SLOW))
+    plain = rendered(edge(), slow)
+    assert isinstance(plan(slow, plain), RuntimeCommands)
+    other = rendered(edge(profile=msgspec.structs.replace(SLOW, read_timeout_seconds=1)), plain)
+    step = plan(plain, other)
+    assert isinstance(step, Reload)
+
+
+def test_a_spare_backend_is_not_given_away_in_the_pass_that_frees_it() -> None:
+    first = rendered(edge())
+    other = Edge(backends=(Backend("default/other:80", (TWO,)),))
+    assert rendered(other, first).placement.names == {"default/other:80": "p1"}
+
+
+SERVERS = st.lists(st.sampled_from([Server("10.42.0.1", port) for port in range(1, 12)]), unique=True).map(tuple)
+EDGES = st.dictionaries(st.sampled_from([f"n/s{number}:80" for number in range(8)]), SERVERS).map(
+    lambda found: Edge(backends=tuple(Backend(name, servers) for name, servers in sorted(found.items())))
+)
+
+
+@given(st.lists(EDGES, min_size=1, max_size=8))
+def test_every_server_has_one_slot_and_keeps_it(edges: list[Edge]) -> None:
+    before = Placement()
+    for wanted in edges:
+        after = place(wanted, before)
+        assert len(set(after.names.values())) == len(wanted.backends)
+        assert not set(after.spare) & set(after.names.values())
+        for backend in wanted.backends:
+            name = after.names[backend.name]
+            assert sorted(filter(None, after.slots[name])) == sorted(backend.servers)
+            old = before.slots.get(name, ())
+            kept = [index for index, server in enumerate(old) if server in backend.servers]
+            assert all(after.slots[name][index] == old[index] for index in kept)
+        assert all(len(after.slots[name]) == shape.slots for name, shape in after.shapes.items())
+        assert place(wanted, after) == msgspec.structs.replace(after, spare=place(wanted, after).spare)
+        before = after
