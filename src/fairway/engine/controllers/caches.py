@@ -3,21 +3,35 @@
 from collections.abc import Iterable
 from typing import Any
 
+from fairway.kube.api.autoscaling import HorizontalPodAutoscaler
 from fairway.kube.api.config import Namespace, Node
+from fairway.kube.api.daemonsets import DaemonSet
+from fairway.kube.api.jobs import CronJob, Job
 from fairway.kube.api.meta import ObjectKey, ObjectMeta
 from fairway.kube.api.noun import Noun
 from fairway.kube.api.pods import Pod
+from fairway.kube.api.policies import PodDisruptionBudget, ResourceQuota
 from fairway.kube.api.resource import (
+    CONTROLLER_REVISIONS,
+    CRON_JOBS,
+    DAEMON_SETS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
+    HORIZONTAL_POD_AUTOSCALERS,
+    JOBS,
     NAMESPACES,
     NODES,
+    PERSISTENT_VOLUME_CLAIMS,
+    POD_DISRUPTION_BUDGETS,
     PODS,
     REPLICA_SETS,
+    RESOURCE_QUOTAS,
     SERVICES,
+    STATEFUL_SETS,
     Resource,
 )
 from fairway.kube.api.services import EndpointSlice, Service
+from fairway.kube.api.statefulsets import ControllerRevision, PersistentVolumeClaim, StatefulSet
 from fairway.kube.api.workloads import Deployment, ReplicaSet
 from fairway.kube.client.client import ApiClient
 from fairway.kube.reconcile.cache import Cache
@@ -35,7 +49,7 @@ class Named(Noun, frozen=True):
 
 
 class Caches:
-    """Shared reflectors: deployments, replica sets, pods, services, slices, namespaces and nodes."""
+    """Shared reflectors, one for each collection that controllers read."""
 
     def __init__(self, client: ApiClient, clock: Clock) -> None:
         owned: dict[str, Any] = {BY_OWNER: _owner, BY_NAMESPACE: _namespace}
@@ -46,6 +60,19 @@ class Caches:
         self.slices = Reflector(client, ENDPOINT_SLICES, EndpointSlice, clock, indexes={BY_SERVICE: _service})
         self.namespaces = Reflector(client, NAMESPACES, Namespace, clock)
         self.nodes = Reflector(client, NODES, Node, clock)
+        self.stateful_sets = Reflector(client, STATEFUL_SETS, StatefulSet, clock, indexes={BY_NAMESPACE: _namespace})
+        self.daemon_sets = Reflector(client, DAEMON_SETS, DaemonSet, clock, indexes={BY_NAMESPACE: _namespace})
+        self.revisions = Reflector(client, CONTROLLER_REVISIONS, ControllerRevision, clock, indexes=owned)
+        self.claims = Reflector(
+            client, PERSISTENT_VOLUME_CLAIMS, PersistentVolumeClaim, clock, indexes={BY_NAMESPACE: _namespace}
+        )
+        self.jobs = Reflector(client, JOBS, Job, clock, indexes=owned)
+        self.cron_jobs = Reflector(client, CRON_JOBS, CronJob, clock)
+        self.autoscalers = Reflector(client, HORIZONTAL_POD_AUTOSCALERS, HorizontalPodAutoscaler, clock)
+        self.budgets = Reflector(
+            client, POD_DISRUPTION_BUDGETS, PodDisruptionBudget, clock, indexes={BY_NAMESPACE: _namespace}
+        )
+        self.quotas = Reflector(client, RESOURCE_QUOTAS, ResourceQuota, clock, indexes={BY_NAMESPACE: _namespace})
 
     @property
     def all(self) -> tuple[Reflector[Any], ...]:
@@ -64,6 +91,15 @@ class Caches:
             ENDPOINT_SLICES: self.slices,
             NAMESPACES: self.namespaces,
             NODES: self.nodes,
+            STATEFUL_SETS: self.stateful_sets,
+            DAEMON_SETS: self.daemon_sets,
+            CONTROLLER_REVISIONS: self.revisions,
+            PERSISTENT_VOLUME_CLAIMS: self.claims,
+            JOBS: self.jobs,
+            CRON_JOBS: self.cron_jobs,
+            HORIZONTAL_POD_AUTOSCALERS: self.autoscalers,
+            POD_DISRUPTION_BUDGETS: self.budgets,
+            RESOURCE_QUOTAS: self.quotas,
         }
 
 

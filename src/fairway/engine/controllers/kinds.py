@@ -2,6 +2,7 @@
 
 from fairway.kube.api.resource import (
     CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     ENDPOINTS,
@@ -34,6 +35,7 @@ KINDS = (
     SECRETS,
     SERVICE_ACCOUNTS,
     SERVICES,
+    CONTROLLER_REVISIONS,
     Resource("apps", "v1", "daemonsets", "DaemonSet"),
     DEPLOYMENTS,
     REPLICA_SETS,

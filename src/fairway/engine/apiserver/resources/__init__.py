@@ -1,6 +1,7 @@
 """Every kind that is served, as data: one visible table."""
 
 from fairway.engine.apiserver.resources.configmaps import CONFIG_MAPS
+from fairway.engine.apiserver.resources.controllerrevisions import CONTROLLER_REVISIONS
 from fairway.engine.apiserver.resources.cronjobs import CRON_JOBS
 from fairway.engine.apiserver.resources.daemonsets import DAEMON_SETS
 from fairway.engine.apiserver.resources.deployments import DEPLOYMENTS
@@ -50,6 +51,7 @@ KINDS: tuple[Kind, ...] = (
     SERVICE_ACCOUNTS,
     SERVICES,
     # apps
+    CONTROLLER_REVISIONS,
     DAEMON_SETS,
     DEPLOYMENTS,
     REPLICA_SETS,
