@@ -60,14 +60,20 @@ class Prober:
         while not self._is_over():
             due = self._clock.monotonic() + probe.period_seconds
             self._count(await self._check())
-            if not self._is_over() and self._may_look_again():
+            if self._may_look_again():
                 await self._look_again(due)
+            if self._is_over():
+                return
             await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
 
     def _is_over(self) -> bool:
-        if self._plan.kind == "readiness":
-            return False
-        return self._known is (self._plan.kind == "startup")
+        match self._plan.kind:
+            case "startup":
+                return self._known is not None
+            case "liveness":
+                return self._known is False
+            case "readiness":
+                return False
 
     def _count(self, result: Result) -> None:
         """Change the verdict when enough equal answers came one after another."""
