@@ -113,13 +113,19 @@ class Kubelet:
             services=self._services.cache,
             allocatable=machine.allocatable,
         )
-        self._node = NodeAgent(client, config, clock, reports, machine)
+        self._node = NodeAgent(client, config, clock, reports, machine, runtime.limits_enforced)
         self._server = Server(config, clock, self._find_log)
 
     async def run(self) -> None:
         """Join the cluster, take over what runs already, then keep every pod as it should be."""
         self._tools.config.state_dir.mkdir(parents=True, exist_ok=True)
         await self._tools.network.setup_node()
+        try:
+            await self._work()
+        finally:
+            await asyncio.gather(*(worker.close() for worker in self._workers.values()))
+
+    async def _work(self) -> None:
         reflectors = (self._pods, self._config_maps, self._secrets, self._services, self._slices)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(run_reflectors(*reflectors))

@@ -31,6 +31,10 @@ class FakeRuntime:
         self.on_signal: Callable[[str, int], None] = lambda _, number: None
         self.on_exec: Exec = lambda _, args: ExecResult(exit_code=0, stdout=b"", stderr=b"")
 
+    @property
+    def limits_enforced(self) -> tuple[str, ...]:
+        return ("memory", "cpu", "pids")
+
     async def create_sandbox(self, id: str, hostname: str) -> SandboxState:
         return self.sandboxes.setdefault(id, SandboxState(id=id, netns_path=f"/fake/{id}"))
 

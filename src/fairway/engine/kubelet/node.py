@@ -25,6 +25,7 @@ _STATUS_SECONDS = 10.0
 _STATUS_AT_LEAST_SECONDS = 300.0
 _RETRY_SECONDS = 0.2
 _RETRY_SECONDS_MAX = 7.0
+_LIMITS = ("memory", "cpu", "pids")
 _PRESSURES = (
     ("MemoryPressure", "memory", "Memory", "sufficient memory available", "insufficient memory available"),
     ("DiskPressure", "disk", "Disk", "no disk pressure", "disk pressure"),
@@ -35,12 +36,21 @@ _PRESSURES = (
 class NodeAgent:
     """Registers the node, tells how it is, and renews its Lease."""
 
-    def __init__(self, client: ApiClient, config: Config, clock: Clock, reports: Reports, machine: Machine) -> None:
+    def __init__(
+        self,
+        client: ApiClient,
+        config: Config,
+        clock: Clock,
+        reports: Reports,
+        machine: Machine,
+        limits: tuple[str, ...],
+    ) -> None:
         self._client = client
         self._config = config
         self._clock = clock
         self._reports = reports
         self._machine = machine
+        self._limits = limits
         self._sent: dict[str, Any] = {}
         self._sent_at = 0.0
 
@@ -127,6 +137,7 @@ class NodeAgent:
             if field == "disk":
                 reason = "KubeletHasDiskPressure" if is_short else "KubeletHasNoDiskPressure"
             facts.append((kind, "True" if is_short else "False", reason, f"kubelet has {bad if is_short else fine}"))
+        facts.append(_limits_enforced(self._limits))
         facts.append(("Ready", "True", "KubeletReady", "kubelet is posting ready status"))
         return [_condition(node, now, *fact) for fact in facts]
 
@@ -144,6 +155,15 @@ class NodeAgent:
             metadata = {"name": name, "namespace": _LEASE_NAMESPACE}
             body = {"apiVersion": LEASES.api_version, "kind": "Lease", "metadata": metadata, "spec": spec}
             await self._client.create(LEASES, body)
+
+
+def _limits_enforced(limits: tuple[str, ...]) -> tuple[str, str, str, str]:
+    """Whether resource limits of containers hold on this machine; this condition is Fairway's own."""
+    missing = [name for name in _LIMITS if name not in limits]
+    if not missing:
+        return "LimitsEnforced", "True", "ControlGroupsUsable", f"limits of {', '.join(_LIMITS)} are enforced"
+    message = f"limits of {', '.join(missing)} are not enforced: this machine lends us no control group for them"
+    return "LimitsEnforced", "False", "ControlGroupsMissing", message
 
 
 def _condition(node: Node, now: datetime, type: str, status: str, reason: str, message: str) -> dict[str, Any]:

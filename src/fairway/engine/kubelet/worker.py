@@ -129,6 +129,15 @@ class PodWorker:
         discard_pod(self._tools, self._ledger.record)
         self.closed = True
 
+    async def close(self) -> None:
+        """Give up what is under way, as a crash would; the next kubelet goes on from the record."""
+        self._checks.close()
+        tasks = tuple(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._ledger.settle()
+
     async def _take(self, pod: Pod) -> None:
         """Go on with a newer pod; generated volumes follow its labels and sources."""
         before, after = self._pod.metadata, pod.metadata
