@@ -31,14 +31,19 @@ def find(explicit: str | None = None) -> Binary:
 
     Raises HaproxyMissing with the command that mends it.
     """
-    found = [binary for path in ([explicit] if explicit else _candidates()) if (binary := inspect(path))]
+    found = tuple(binary for path in ([explicit] if explicit else _candidates()) if (binary := inspect(path)))
+    if explicit and not found:
+        raise HaproxyMissing(f"{explicit} is not a haproxy that runs; {_MEND}")
+    return choose(found)
+
+
+def choose(found: tuple[Binary, ...]) -> Binary:
+    """The first that is preferred, else the first that will do. Raises HaproxyMissing."""
     for least in (PREFERRED, LEAST):
         for binary in found:
             if binary.version >= least:
                 return binary
-    if found:
-        raise HaproxyMissing(f"{found[0]} is too old, 2.6 is the least; {_MEND}")
-    raise HaproxyMissing(f"{explicit} is not a haproxy that runs" if explicit else f"no haproxy was found; {_MEND}")
+    raise HaproxyMissing(f"{found[0]} is too old, 2.6 is the least; {_MEND}" if found else f"no haproxy; {_MEND}")
 
 
 def inspect(path: str) -> Binary | None:
