@@ -6,10 +6,10 @@ from decimal import Decimal
 
 import msgspec
 
-from fairway.engine.scheduler.affinity import wants
 from fairway.engine.scheduler.snapshot import Place, host_ports, requests
 from fairway.kube.api.config import Taint
-from fairway.kube.api.pods import Pod, Toleration
+from fairway.kube.api.placement import tolerates, wants
+from fairway.kube.api.pods import Pod
 
 NO_NODES = "no nodes available to schedule pods"
 _UNSCHEDULABLE = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
@@ -46,15 +46,6 @@ def plan(pod: Pod, places: Sequence[Place]) -> Bind | Unschedulable:
     return Bind(max(fitting, key=lambda place: _score(pod, place)).node.metadata.name)
 
 
-def tolerates(toleration: Toleration, taint: Taint) -> bool:
-    """core/v1 Toleration.ToleratesTaint."""
-    if toleration.effect and toleration.effect != taint.effect:
-        return False
-    if toleration.key and toleration.key != taint.key:
-        return False
-    return toleration.operator == "Exists" or toleration.value == taint.value
-
-
 def _refusals(pod: Pod, place: Place) -> tuple[Reason, ...]:
     """Why a node does not take it: the first filter that fails says so, as upstream does."""
     for check in (_unschedulable, _untolerated, _unwanted, _ports_taken, _too_little):
@@ -77,7 +68,7 @@ def _untolerated(pod: Pod, place: Place) -> tuple[Reason, ...]:
 
 
 def _unwanted(pod: Pod, place: Place) -> tuple[Reason, ...]:
-    if wants(pod, place.node):
+    if wants(pod.spec, place.node):
         return ()
     return (Reason("node(s) didn't match Pod's node affinity/selector", resolvable=False),)
 
