@@ -141,7 +141,12 @@ class DeploymentController:
     async def _patch_status(self, deployment: Deployment, patch: Mapping[str, Any]) -> None:
         metadata = deployment.metadata
         patch = {**patch, "metadata": {**seen_version(metadata), **patch.get("metadata", {})}}
-        await self._client.patch(DEPLOYMENTS, metadata.name, patch, namespace=metadata.namespace, subresource="status")
+        try:
+            await self._client.patch(
+                DEPLOYMENTS, metadata.name, patch, namespace=metadata.namespace, subresource="status"
+            )
+        except NotFound:
+            pass  # deleted meanwhile: nobody reads it any more
 
     async def _tell_failure(self, seen: Snapshot, action: Create, error: ApiError) -> None:
         message = f'Failed to create new replica set "{action.name}": {error}'

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from fairway.engine.controllers.deployment.revisions import DESIRED, MAXIMUM
-from fairway.engine.controllers.deployment.snapshot import Snapshot, available, wanted
+from fairway.engine.controllers.deployment.snapshot import Snapshot, serving, wanted
 from fairway.kube.api.workloads import ReplicaSet
 
 Sizes = dict[str, int]
@@ -58,12 +58,12 @@ def _grown(seen: Snapshot, size: int) -> int:
 def _shrink_old(seen: Snapshot, new: ReplicaSet) -> Sizes:
     """Take away old pods, first those that do not serve, and never more than may be missing."""
     least = seen.spec.replicas - seen.max_unavailable
-    not_serving = new.spec.replicas - new.status.available_replicas
+    not_serving = new.spec.replicas - serving((new,))
     removable = wanted(seen.replica_sets) - least - not_serving
     if not wanted(seen.old) or removable <= 0:
         return {}
     sizes = _without_broken(seen.old, removable)
-    spare = available(seen.replica_sets) - least
+    spare = serving(seen.replica_sets) - least
     for owned in seen.old:
         size = sizes.get(owned.metadata.name, owned.spec.replicas)
         taken = max(0, min(size, spare))
@@ -111,8 +111,11 @@ def _proportional(seen: Snapshot) -> Sizes:
         share = _share(seen, owned, change - shared)
         sizes[owned.metadata.name] = owned.spec.replicas + share
         shared += share
-    largest = ordered[0].metadata.name
-    sizes[largest] = max(0, sizes[largest] + change - shared)
+    left = change - shared
+    for owned in ordered:
+        rest = max(left, -sizes[owned.metadata.name])
+        sizes[owned.metadata.name] += rest
+        left -= rest
     return sizes
 
 
@@ -132,4 +135,4 @@ def _share(seen: Snapshot, owned: ReplicaSet, left: int) -> int:
         return 0
     exact = Fraction(size * (seen.spec.replicas + seen.max_surge), before)
     share = int(exact + Fraction(1, 2)) - size
-    return min(share, left) if left > 0 else max(share, left)
+    return max(0, min(share, left)) if left > 0 else min(0, max(share, left))

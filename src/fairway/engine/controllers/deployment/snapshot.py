@@ -71,8 +71,13 @@ def wanted(replica_sets: Iterable[ReplicaSet]) -> int:
 
 
 def available(replica_sets: Iterable[ReplicaSet]) -> int:
-    """How many pods they have that serve."""
+    """How many pods they say they have that serve."""
     return sum(owned.status.available_replicas for owned in replica_sets)
+
+
+def serving(replica_sets: Iterable[ReplicaSet]) -> int:
+    """How many pods will go on to serve: no more than wanted, whatever a status from before a scaling still says."""
+    return sum(min(owned.spec.replicas, owned.status.available_replicas) for owned in replica_sets)
 
 
 def _age_key(owned: ReplicaSet) -> tuple[datetime, str]:
