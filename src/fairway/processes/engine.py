@@ -232,6 +232,12 @@ def _status_addresses(address: Address) -> tuple[str, ...]:
         return ()
 
 
+def _print_tasks() -> None:
+    """`kill -USR1`: where every task waits, for somebody who wonders why nothing moves."""
+    for task in asyncio.all_tasks():
+        task.print_stack()
+
+
 def main(arguments: list[str]) -> None:
     """Run until SIGTERM."""
     settings = msgspec.json.decode(arguments[0], type=Settings)
@@ -241,6 +247,7 @@ def main(arguments: list[str]) -> None:
         task = asyncio.current_task()
         assert task is not None
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _print_tasks)
         gc.freeze()  # what was imported lives for ever: the collector need not look at it again
         try:
             await serve(settings, tuple(arguments[1:]), sockets)
