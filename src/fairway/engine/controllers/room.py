@@ -42,10 +42,10 @@ async def run(client: ApiClient, clock: Clock, *, root_ca: bytes = b"") -> None:
         tasks.create_task(run_reflectors(*caches.all))
         await wait_synced(*caches.all)
         for name, start in (*CONTROLLERS, ("serviceaccount", accounts)):
-            tasks.create_task(_kept_running(name, partial(start, client, caches, clock), clock))
+            tasks.create_task(kept_running(name, partial(start, client, caches, clock), clock))
 
 
-async def _kept_running(name: str, start: Callable[[], Awaitable[None]], clock: Clock) -> None:
+async def kept_running(name: str, start: Callable[[], Awaitable[None]], clock: Clock) -> None:
     """One controller that breaks must not take the others along."""
     backoff_seconds = _BACKOFF_SECONDS_MIN
     while True:
