@@ -7,8 +7,10 @@ import asyncio
 import os
 import select
 import signal
+import subprocess
 from pathlib import Path
 
+from fairway.toolkit import command
 from fairway.toolkit.haproxy.binary import Binary
 from fairway.toolkit.haproxy.errors import ConfigRefused, SocketUnreachable
 from fairway.toolkit.haproxy.runtime import RuntimeSocket
@@ -103,25 +105,18 @@ class Process:
             os.close(pidfd)
 
     async def _run(self, arguments: list[str]) -> None:
-        process = await asyncio.create_subprocess_exec(
-            self._binary.path,
-            *arguments,
-            cwd=self._folder,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            pass_fds=self._listeners,
-            start_new_session=True,
-        )
         try:
-            async with asyncio.timeout(_START_SECONDS_MAX):
-                _, stderr = await process.communicate()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+            done = await command.run(
+                [self._binary.path, *arguments],
+                cwd=self._folder,
+                pass_fds=self._listeners,
+                new_session=True,
+                timeout_seconds=_START_SECONDS_MAX,
+            )
+        except subprocess.TimeoutExpired:
             raise ConfigRefused(f"haproxy did not start within {_START_SECONDS_MAX:.0f} s") from None
-        if process.returncode:
-            raise ConfigRefused(_complaint(stderr.decode("utf-8", "replace")) or f"exit code {process.returncode}")
+        if done.returncode:
+            raise ConfigRefused(_complaint(done.stderr.decode("utf-8", "replace")) or f"exit code {done.returncode}")
 
 
 def _complaint(stderr: str) -> str:
