@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from kubelet_world import SECONDS, World, api, condition, container, ready, restarts, waiting
 
-from fairway.engine.kubelet.runtime.model import ExecResult
+from fairway.engine.kubelet.runtime.errors import ExecFailed
+from fairway.engine.kubelet.runtime.model import ContainerSpec, ContainerState, ExecResult
 from fairway.kube.api.resource import CONFIG_MAPS, LEASES, NODES, PODS, SECRETS
+from fairway.kube.client.client import PatchType
 from fairway.kube.client.errors import NotFound
 from fairway.toolkit.http_client import HttpClient, unix_connector
 
@@ -300,3 +302,111 @@ async def test_logs_come_through_the_api(world: World) -> None:
             response = await http.request("GET", "/containerLogs/default/web/app?previous=true")
             assert response.status == 400
             assert b'previous terminated container "app" in pod "web" not found' in await response.read()
+
+
+@pytest.mark.parametrize(
+    ("image", "policy", "reason", "event"),
+    [
+        ("app", "Never", "ErrImageNeverPull", "ErrImageNeverPull: Container image"),
+        ("APP", "IfNotPresent", "InvalidImageName", "InspectFailed: couldn't parse"),
+    ],
+)
+async def test_images_that_cannot_be_had(world: World, image: str, policy: str, reason: str, event: str) -> None:
+    async with world.kubelet():
+        await world.create(containers=[{"name": "app", "image": image, "imagePullPolicy": policy}])
+        await world.until(lambda pod: waiting(pod) == reason)
+        await world.until_event(event)
+        await world.until_event(f"Failed: Error: {reason}")
+        await world.client.delete(PODS, "web", namespace="default")
+        await world.until_gone()
+
+
+async def test_what_the_node_does_not_allow_is_said(world: World) -> None:
+    async with world.kubelet():
+        privileged = {"name": "app", "image": "app", "securityContext": {"privileged": True}}
+        await world.create("privileged", containers=[privileged])
+        await world.until(lambda pod: waiting(pod) == "CreateContainerConfigError", "privileged")
+        await world.create("host", hostNetwork=True)
+        await world.until_event("FailedCreatePodSandBox: Failed to create pod sandbox: spec.hostNetwork is true")
+        await world.create("path", volumes=[{"name": "v", "hostPath": {"path": "/etc"}}])
+        await world.until_event('FailedMount: MountVolume.SetUp failed for volume "v" : hostPath "/etc" is not allowed')
+
+
+async def test_a_probe_whose_command_cannot_run_is_a_failure(world: World) -> None:
+    def broken(id: str, args: tuple[str, ...]) -> ExecResult:
+        raise ExecFailed("exec: no such file")
+
+    world.runtime.on_exec = broken
+    readiness = {"exec": {"command": ["check"]}}
+    async with world.kubelet():
+        await world.create(containers=[{"name": "app", "image": "app", "readinessProbe": readiness}])
+        await world.until_event("Unhealthy: Readiness probe failed: exec: no such file")
+
+
+async def test_a_hook_after_the_start_that_fails_ends_the_container(world: World) -> None:
+    world.runtime.on_exec = lambda _, args: ExecResult(exit_code=1, stdout=b"", stderr=b"")
+    lifecycle = {"postStart": {"exec": {"command": ["hook"]}}}
+    async with world.kubelet():
+        await world.create(containers=[{"name": "app", "image": "app", "lifecycle": lifecycle}])
+        await world.until_event("FailedPostStartHook: PostStartHook failed")
+        await world.until(lambda pod: restarts(pod) >= 1)
+
+
+async def test_a_changed_image_restarts_the_container(world: World) -> None:
+    async with world.kubelet():
+        await world.create()
+        await world.until(ready)
+        patch = {"spec": {"containers": [{"name": "app", "image": "app2"}]}}
+        await world.client.patch(PODS, "web", patch, namespace="default", type=PatchType.STRATEGIC)
+        pod = await world.until(lambda pod: restarts(pod) == 1 and ready(pod))
+        assert container(pod)["image"] == "app2" and world.runtime.running("app2")
+        await world.until_event("Killing: Container app definition changed, will be restarted")
+
+
+async def test_sidecars_start_first_and_end_last(world: World) -> None:
+    sidecar = {"name": "side", "image": "side", "restartPolicy": "Always"}
+    order: list[str] = []
+    world.runtime.on_signal = lambda name, _: order.append(world.runtime.specs[name].args[0])
+    async with world.kubelet():
+        await world.create(initContainers=[sidecar])
+        pod = await world.until(ready)
+        assert container(pod, "side")["ready"] is True
+        await world.client.delete(PODS, "web", namespace="default")
+        await world.until_gone()
+    assert order == ["app", "side"]
+
+
+async def test_an_engine_killed_during_the_drain_goes_on_with_it(world: World) -> None:
+    async with world.kubelet():
+        await world.create()
+        pod = await world.until(ready)
+        await world.publish(pod, ready=True)
+        await world.client.delete(PODS, "web", namespace="default", grace_period_seconds=20)
+        await world.until_event("Killing: Stopping container app")
+    assert world.runtime.signals == []
+    async with world.kubelet():
+        await world.until(lambda pod: "deletionTimestamp" in pod["metadata"])
+        await world.publish(pod, ready=False, terminating=True)
+        await world.until_gone()
+    assert [number for _, number in world.runtime.signals] == [signal.SIGTERM]
+
+
+@pytest.mark.parametrize("took", [False, True], ids=["before the runtime", "after the runtime"])
+async def test_an_engine_killed_while_it_starts_a_container_starts_it_once(world: World, took: bool) -> None:
+    begun, start = asyncio.Event(), world.runtime.start
+
+    async def interrupted(spec: ContainerSpec) -> ContainerState:
+        if took:
+            await start(spec)
+        begun.set()
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError
+
+    world.runtime.start = interrupted
+    async with world.kubelet():
+        await world.create()
+        await asyncio.wait_for(begun.wait(), SECONDS)
+    world.runtime.start = start
+    async with world.kubelet():
+        pod = await world.until(ready)
+    assert restarts(pod) == 0 and container(pod)["containerID"].endswith(world.only())

@@ -12,6 +12,9 @@ from fairway.engine.kubelet.probes.check import Place, check
 from fairway.engine.kubelet.probes.prober import Plan
 from fairway.engine.kubelet.tools import Tools
 from fairway.kube.api.pods import Container, Pod, Probe
+from fairway.toolkit import logs
+
+log = logs.get("kubelet")
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -64,7 +67,9 @@ class Checks:
             self._tasks.pop(key).cancel()
         for key, (run, kind, probe) in wanted.items():
             if key not in self._tasks:
-                self._tasks[key] = asyncio.create_task(self._prober(pod, ip, run, kind, probe).run())
+                task = asyncio.create_task(self._prober(pod, ip, run, kind, probe).run())
+                task.add_done_callback(partial(self._ended, key))
+                self._tasks[key] = task
 
     def forget(self, id: str) -> None:
         """A run has ended."""
@@ -76,6 +81,13 @@ class Checks:
         for task in self._tasks.values():
             task.cancel()
         self._tasks.clear()
+
+    def _ended(self, key: tuple[str, Kind], task: asyncio.Task[None]) -> None:
+        """A prober that broke is logged; the next pass over the pod makes a new one."""
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        log.error("failed", probe=key[1], container=key[0], error=f"{type(error).__name__}: {error}")
+        self._tasks.pop(key, None)
 
     def _probes(self, run: Run) -> list[tuple[Kind, Probe]]:
         container = run.container

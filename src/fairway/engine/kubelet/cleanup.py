@@ -1,5 +1,6 @@
 """Leave nothing of containers and pods that are over."""
 
+import asyncio
 import shutil
 
 from fairway.engine.kubelet.record import PodRecord
@@ -12,14 +13,15 @@ async def discard_container(tools: Tools, id: str) -> None:
     """Remove an ended run from the runtime, with its writable layer.  Raises OSError."""
     await tools.runtime.remove(id)
     tools.states.forget(id)
-    shutil.rmtree(tools.config.container_dir(id), ignore_errors=True)
+    await asyncio.to_thread(shutil.rmtree, tools.config.container_dir(id), ignore_errors=True)
 
 
-def discard_pod(tools: Tools, record: PodRecord) -> None:
-    """Delete the volumes, logs and record of a pod.  Raises OSError."""
+async def discard_pod(tools: Tools, record: PodRecord) -> None:
+    """Delete the volumes, logs and record of a pod, in a thread because they may be large.  Raises OSError."""
     tools.pulls.forget(record.uid)
-    shutil.rmtree(tools.config.log_dir(record.namespace, record.name, record.uid), ignore_errors=True)
-    tools.volumes.discard(record.uid)
+    folder = tools.config.log_dir(record.namespace, record.name, record.uid)
+    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    await asyncio.to_thread(tools.volumes.discard, record.uid)
 
 
 def discard_old_logs(tools: Tools, record: PodRecord, container: str, attempt: int) -> None:

@@ -6,7 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from fairway.engine.kubelet.images import Credential, Image, ImageConfig, ImageNotPresent, Policy, PullError
+from fairway.engine.kubelet.images import (
+    Credential,
+    Image,
+    ImageConfig,
+    ImageNotPresent,
+    InvalidName,
+    Policy,
+    PullError,
+)
 from fairway.engine.kubelet.runtime.model import ContainerSpec, ContainerState, ExecResult, SandboxState
 from fairway.toolkit.clock import Clock
 
@@ -119,7 +127,7 @@ class FakeRuntime:
 
 
 class FakeImages:
-    """Every image is in the registry except those in `missing`; its program is its name."""
+    """Every image is in the registry except those in `missing`; its program is its name, which must be lower case."""
 
     def __init__(self) -> None:
         self.present: dict[str, Image] = {}
@@ -128,6 +136,8 @@ class FakeImages:
         self.credentials: tuple[Credential, ...] = ()
 
     async def ensure(self, reference: str, policy: Policy, credentials: tuple[Credential, ...] = ()) -> Image:
+        if reference != reference.lower():
+            raise InvalidName(f'couldn\'t parse image name "{reference}"')
         if reference not in self.present:
             if policy == "Never":
                 raise ImageNotPresent(f'Container image "{reference}" is not present with pull policy of Never')

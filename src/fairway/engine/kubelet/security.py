@@ -31,9 +31,20 @@ class Confinement(msgspec.Struct, frozen=True):
 
 def check_pod(pod: Pod) -> None:
     """Raises SandboxProblem for what this node cannot isolate."""
-    if pod.spec.host_network:
-        message = "spec.hostNetwork is true, but pods of this node always have their own network: remove the field"
-        raise SandboxProblem(message)
+    shared = {
+        "hostNetwork": pod.spec.host_network,
+        "hostPID": pod.spec.host_pid,
+        "hostIPC": pod.spec.host_ipc,
+        "shareProcessNamespace": pod.spec.share_process_namespace,
+    }
+    for field, wanted in shared.items():
+        if wanted:
+            raise SandboxProblem(f"spec.{field} is true, which this node does not support: remove the field")
+
+
+def host_ports(pod: Pod) -> tuple[int, ...]:
+    """The ports of the node that a pod asks for and will not get."""
+    return tuple(port.host_port for container in pod.spec.containers for port in container.ports if port.host_port)
 
 
 def identity(pod: Pod, container: Container, image_user: str) -> Identity:

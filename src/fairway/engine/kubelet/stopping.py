@@ -11,6 +11,7 @@ from fairway.engine.kubelet.interfaces import Runtime
 from fairway.engine.kubelet.probes.check import Place, execute, http_get
 from fairway.engine.kubelet.reports import Reports
 from fairway.engine.kubelet.rotation import Rotation
+from fairway.engine.kubelet.runtime.errors import ContainerUnknown
 from fairway.engine.kubelet.states import States
 from fairway.engine.kubelet.waiting import happens_within
 from fairway.kube.api.pods import LifecycleHandler, Pod
@@ -105,7 +106,7 @@ class Stopper:
 
     async def _signal(self, id: str, number: int) -> None:
         """A container that ended in the same moment is no error."""
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ContainerUnknown):
             await self._runtime.signal(id, number)
 
 

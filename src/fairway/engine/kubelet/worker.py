@@ -109,7 +109,8 @@ class PodWorker:
         """One pass; the seconds after which to look again.  Raises ApiError, Unreachable, OSError."""
         await self._take(self._reporter.newest(pod))
         actions = self._advance()
-        await self._reporter.report(self._pod, self._seen())
+        if self._ledger.record.containers or not self._pod.finished:  # what is over and unknown here stays as it is
+            await self._reporter.report(self._pod, self._seen())
         if actions.finished:
             self._checks.close()
             await self._reporter.delete(self._pod)
@@ -126,7 +127,7 @@ class PodWorker:
         await self._ledger.settle()
         for container in self._ledger.record.containers:
             await discard_container(self._tools, container.id)
-        discard_pod(self._tools, self._ledger.record)
+        await discard_pod(self._tools, self._ledger.record)
         self.closed = True
 
     async def close(self) -> None:

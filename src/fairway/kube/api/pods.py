@@ -294,6 +294,8 @@ class PodSpec(Noun, frozen=True):
     hostname: str = ""
     subdomain: str = ""
     host_network: bool = False
+    host_pid: bool = msgspec.field(name="hostPID", default=False)
+    host_ipc: bool = msgspec.field(name="hostIPC", default=False)
     host_aliases: tuple[HostAlias, ...] = ()
     dns_policy: str = "ClusterFirst"
     dns_config: PodDnsConfig | None = None

@@ -7,6 +7,7 @@ import msgspec
 from fairway.engine.kubelet.interfaces import Runtime
 from fairway.engine.kubelet.probes import grpc, http, tcp
 from fairway.engine.kubelet.probes.result import Result
+from fairway.engine.kubelet.runtime.errors import ContainerUnknown, RuntimeRefused
 from fairway.engine.kubelet.runtime.model import ExecResult
 from fairway.kube.api.pods import Container, ExecAction, HttpGetAction, Probe
 
@@ -64,7 +65,7 @@ async def execute(action: ExecAction, place: Place, runtime: Runtime, timeout_se
             result = await runtime.exec(place.id, action.command, timeout_seconds=timeout_seconds)
     except TimeoutError:
         return Result(False, f'command timed out: "{" ".join(action.command)}" timed out after {timeout_seconds:g}s')
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeRefused, ContainerUnknown) as error:
         return Result(False, str(error))
     return Result(result.exit_code == 0, _output(result))
 

@@ -64,16 +64,8 @@ class Volumes:
             made.append(self._mount(pod, container, volumes[mount.name], mount, index, variables))
         return tuple(sorted(made, key=lambda each: each.target.count("/")))
 
-    def release(self, pod: Pod) -> None:
-        """Unmount everything; the folders go with the pod's own.  Raises OSError."""
-        for container in (*pod.spec.init_containers, *pod.spec.containers):
-            for index in range(len(container.volume_mounts)):
-                self._mounts.release(self._sub_path_target(pod, container, index))
-        for volume in pod.spec.volumes:
-            self._mounts.release(self._folder(pod, volume))
-
     def discard(self, uid: str) -> None:
-        """Unmount and delete the folder of a pod of which nothing else is known.  Raises OSError."""
+        """Unmount everything of a pod and delete its folder.  Blocks; raises OSError."""
         folder = self._config.pod_dir(uid)
         for place in sorted((*folder.glob("subpaths/*/*"), *folder.glob("volumes/*"))):
             self._mounts.release(place)
