@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from fairway.engine.controllers.caches import Caches
+from fairway.engine.controllers.daemonset.controller import run as run_daemon_sets
 from fairway.engine.controllers.deployment.controller import run as run_deployments
 from fairway.engine.controllers.endpointslice.controller import run as run_endpoint_slices
 from fairway.engine.controllers.garbage.controller import run as run_garbage
@@ -12,6 +13,7 @@ from fairway.engine.controllers.namespace.controller import run as run_namespace
 from fairway.engine.controllers.node.controller import run as run_nodes
 from fairway.engine.controllers.replicaset.controller import run as run_replica_sets
 from fairway.engine.controllers.serviceaccount.controller import run as run_service_accounts
+from fairway.engine.controllers.statefulset.controller import run as run_stateful_sets
 from fairway.kube.client.client import ApiClient
 from fairway.kube.reconcile.reflector import run_reflectors, wait_synced
 from fairway.toolkit import logs
@@ -27,6 +29,8 @@ Run = Callable[[ApiClient, Caches, Clock], Awaitable[None]]
 CONTROLLERS: tuple[tuple[str, Run], ...] = (
     ("deployment", run_deployments),
     ("replicaset", run_replica_sets),
+    ("statefulset", run_stateful_sets),
+    ("daemonset", run_daemon_sets),
     ("endpointslice", run_endpoint_slices),
     ("namespace", run_namespaces),
     ("garbage", run_garbage),

@@ -78,9 +78,7 @@ def _claims(seen: Snapshot, ordinal: int) -> tuple[PersistentVolumeClaim, ...]:
     return tuple(claim for claim in seen.claims if claim.metadata.name in names)
 
 
-def _owners(
-    seen: Snapshot, claim: PersistentVolumeClaim, pod: Pod, *, condemned: bool
-) -> tuple[OwnerReference, ...]:
+def _owners(seen: Snapshot, claim: PersistentVolumeClaim, pod: Pod, *, condemned: bool) -> tuple[OwnerReference, ...]:
     """A foreign controller keeps what it has; otherwise the set, or the pod that is about to go, or nobody."""
     policy, metadata = seen.spec.persistent_volume_claim_retention_policy, seen.stateful_set.metadata
     current = claim.metadata.owner_references

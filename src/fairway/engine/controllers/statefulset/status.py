@@ -30,8 +30,8 @@ def status(seen: Snapshot) -> StatefulSetStatus:
 
 
 def _completed(seen: Snapshot, found: StatefulSetStatus) -> StatefulSetStatus:
-    rolling = seen.spec.update_strategy.type == "RollingUpdate"
-    if not rolling or not found.updated_replicas == found.ready_replicas == found.replicas:
+    counts = {found.updated_replicas, found.ready_replicas, found.replicas}
+    if seen.spec.update_strategy.type != "RollingUpdate" or counts != {seen.spec.replicas}:
         return found
     return replace(found, current_replicas=found.updated_replicas, current_revision=found.update_revision)
 
