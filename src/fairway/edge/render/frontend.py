@@ -22,8 +22,7 @@ from fairway.edge.render.rendered import (
 HTML = 'content-type "text/html; charset=utf-8"'
 _REDIRECT_CODES = (301, 302, 303, 307, 308)
 _TESTS = (
-    "acl odd path -m sub // /./ /.. %",
-    "acl odd path -m end /.",
+    "acl odd path -m sub // /. %",
     "acl raw var(txn.raw) -m found",
     "acl found var(txn.route) -m found",
     "acl plain var(txn.route) -m beg p b",
@@ -52,7 +51,6 @@ _TIDY = (
     "http-request normalize-uri path-strip-dotdot full if raw",
 )
 _NORMAL_FORM = (
-    "http-request set-var(txn.raw) pathq if odd",
     "http-request deny deny_status 400 if raw { path -m sub %00 }",
     # Without `strict` a condition makes HAProxy 2.8 pass over this rule.
     "http-request normalize-uri percent-decode-unreserved strict if raw",
@@ -66,12 +64,12 @@ _USUAL = (
     # A slash in Host would move the border between host and path; a comma would make two hosts of it.
     "http-request deny deny_status 400 if { req.fhdr(Host) -m sub / , }",
     *_HEADERS,
-    *_NORMAL_FORM,
-    f"http-request set-var(txn.route) base,map_str({EXACT_MAP})",
-    f"http-request set-var(txn.route) base,concat(/),map_beg({PREFIX_MAP}) if !found",
     "http-request disable-l7-retry unless { method GET HEAD OPTIONS PUT DELETE TRACE }",
-    "http-request allow if plain !raw",
-    "http-request allow if secured tls !raw",
+    "http-request set-var(txn.raw) pathq if odd",
+    f"http-request set-var(txn.route) base,map_str({EXACT_MAP}) if !raw",
+    f"http-request set-var(txn.route) base,concat(/),map_beg({PREFIX_MAP}) if !found !raw",
+    "http-request allow if plain",
+    "http-request allow if secured tls",
 )
 
 
@@ -83,6 +81,7 @@ def _look_up() -> tuple[str, str]:
 
 
 _OTHER_SPELLINGS = (
+    *_NORMAL_FORM,
     "http-request set-var(txn.path) path",
     "http-request set-var(txn.host) req.hdr(Host),host_only,lower,rtrim(.)",
     "http-request set-var(txn.key) req.hdr(Host)",
