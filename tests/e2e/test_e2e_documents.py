@@ -70,6 +70,7 @@ spec:
   template:
     metadata: {{labels: {{app: {name}}}}}
     spec:
+      terminationGracePeriodSeconds: 1
       containers:
       - name: echo
         image: python:3

@@ -62,7 +62,10 @@ async def test_scaling_up_and_down(shop: Cluster) -> None:
 async def test_a_pod_killed_without_warning(shop: Cluster) -> None:
     async with load(shop.target("shop.example.com")) as seen:
         await seen.more()
-        for pid in _server_pids(shop)[:2]:
+        async with asyncio.timeout(30):
+            while len(servers := _server_pids(shop)) != 3:  # those of the test before are still leaving
+                await asyncio.sleep(0.1)
+        for pid in servers[:2]:
             os.kill(pid, signal.SIGKILL)
             await seen.more(100)
         await _kubectl(shop, "wait", "--for=condition=Ready", "pods", "-l", "app=shop", "--timeout=60s")
@@ -88,21 +91,26 @@ async def test_the_engine_killed(shop: Cluster) -> None:
     """The engine only decides; bytes flow through HAProxy and the kernel: nobody notices that it is gone."""
     async with load(shop.target("shop.example.com")) as seen:
         await seen.more()
-        pods = {pod["metadata"]["name"] for pod in shop.objects("pods", "-l", "app=shop")}
+        before = _restarts(shop)
         os.kill(shop.engine_pid(), signal.SIGKILL)
         await seen.more(200)
         await _until_api_answers(shop)
         await seen.more(200)
-        assert {pod["metadata"]["name"] for pod in shop.objects("pods", "-l", "app=shop")} == pods
-        restarts = [
-            pod["status"]["containerStatuses"][0]["restartCount"] for pod in shop.objects("pods", "-l", "app=shop")
-        ]
-        assert set(restarts) == {0}
+        assert _restarts(shop) == before
         await _kubectl(shop, "set", "env", "deployment/shop", "VERSION=v3")
         await _rolled_out(shop)
         await seen.more()
     assert seen.failures == []
     assert b"v3 /" in seen.bodies
+
+
+def _restarts(cluster: Cluster) -> dict[str, int]:
+    """How often the container of each pod that stays was restarted."""
+    return {
+        pod["metadata"]["name"]: pod["status"]["containerStatuses"][0]["restartCount"]
+        for pod in cluster.objects("pods", "-l", "app=shop")
+        if "deletionTimestamp" not in pod["metadata"]
+    }
 
 
 async def _until_api_answers(cluster: Cluster) -> None:

@@ -4,6 +4,7 @@ SERVER = """
 import http.server, os, signal, sys, threading, time
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body leave in one write: an answer that has begun when its server dies cannot be saved
     def do_GET(self):
         body = (os.environ["VERSION"] + " " + self.path).encode()
         self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers()
