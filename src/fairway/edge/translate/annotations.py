@@ -14,6 +14,7 @@ from fairway.edge.translate.checks import Refused
 
 PREFIX = "nginx.ingress.kubernetes.io/"
 _WEEK_SECONDS = 7 * 24 * 3600
+_CHARACTERS_MAX = 16 * 1024
 _CORS_METHODS = "GET, PUT, POST, DELETE, PATCH, OPTIONS"
 _CORS_HEADERS = (
     "DNT,Keep-Alive,User-Agent,X-Requested-With,If-Modified-Since,Cache-Control,Content-Type,Range,Authorization"
@@ -114,6 +115,10 @@ def _one_of(*words: str) -> Callable[[str], str]:
     return lambda text: checks.one_of(text, *words)
 
 
+def _redirect_code(text: str) -> int:
+    return int(checks.one_of(text, "301", "302", "303", "307", "308"))
+
+
 _SECONDS = _number(1, _WEEK_SECONDS)
 NATIVE: Mapping[str, Callable[[str], Any]] = {
     "rewrite-target": checks.target,
@@ -122,9 +127,9 @@ NATIVE: Mapping[str, Callable[[str], Any]] = {
     "force-ssl-redirect": checks.boolean,
     "app-root": checks.path,
     "permanent-redirect": checks.url,
-    "permanent-redirect-code": _number(300, 308),
+    "permanent-redirect-code": _redirect_code,
     "temporal-redirect": checks.url,
-    "temporal-redirect-code": _number(300, 308),
+    "temporal-redirect-code": _redirect_code,
     "canary": checks.boolean,
     "canary-weight": _number(0, 1_000_000),
     "canary-weight-total": _number(1, 1_000_000),
@@ -209,6 +214,8 @@ def read(annotations: Mapping[str, str]) -> tuple[Settings, tuple[Refused, ...],
             continue
         short = ALIASES.get(name.removeprefix(PREFIX), name.removeprefix(PREFIX))
         try:
+            if len(text) > _CHARACTERS_MAX:
+                raise Refused(f"{len(text)} characters are more than {_CHARACTERS_MAX}")
             if short in NATIVE:
                 fields[short.replace("-", "_")] = NATIVE[short](text.strip())
             elif short in PROTECTING:
@@ -220,12 +227,4 @@ def read(annotations: Mapping[str, str]) -> tuple[Settings, tuple[Refused, ...],
             refused.append(Refused(f"annotation {name}: {error}{closed}"))
             if short in PROTECTING:
                 fields["closed"] = True
-    settings = Settings(**fields)
-    return settings, (*refused, *_contradictions(settings)), tuple(unsupported)
-
-
-def _contradictions(settings: Settings) -> tuple[Refused, ...]:
-    for code in (settings.permanent_redirect_code, settings.temporal_redirect_code):
-        if code not in (301, 302, 303, 307, 308):
-            return (Refused(f"redirect code {code} is not one of 301, 302, 303, 307, 308"),)
-    return ()
+    return Settings(**fields), tuple(refused), tuple(unsupported)
