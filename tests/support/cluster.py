@@ -64,7 +64,8 @@ class Cluster(msgspec.Struct):
         while not self._ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.process.kill()
-                raise AssertionError(f"not started: {self.process.stdout.read()}\n{self.log()}")
+                output, _ = self.process.communicate()
+                raise AssertionError(f"not started: {output}\n{self.log()}")
             time.sleep(0.02)
 
     def _ready(self) -> bool:
