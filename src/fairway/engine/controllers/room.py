@@ -9,6 +9,7 @@ from fairway.engine.controllers.daemonset.controller import run as run_daemon_se
 from fairway.engine.controllers.deployment.controller import run as run_deployments
 from fairway.engine.controllers.endpointslice.controller import run as run_endpoint_slices
 from fairway.engine.controllers.garbage.controller import run as run_garbage
+from fairway.engine.controllers.job.controller import run as run_jobs
 from fairway.engine.controllers.namespace.controller import run as run_namespaces
 from fairway.engine.controllers.node.controller import run as run_nodes
 from fairway.engine.controllers.replicaset.controller import run as run_replica_sets
@@ -31,6 +32,7 @@ CONTROLLERS: tuple[tuple[str, Run], ...] = (
     ("replicaset", run_replica_sets),
     ("statefulset", run_stateful_sets),
     ("daemonset", run_daemon_sets),
+    ("job", run_jobs),
     ("endpointslice", run_endpoint_slices),
     ("namespace", run_namespaces),
     ("garbage", run_garbage),
