@@ -23,7 +23,7 @@ def kubectl(request: pytest.FixtureRequest, fairway_cluster: Cluster) -> Iterato
         "-f",
         "-",
         *client.validation,
-        text=f"{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}",
+        text=manifests.small("Namespace", namespace),
     )
     yield client
     client("delete", "namespace", namespace, "--wait=true", "--timeout=60s")
@@ -99,7 +99,7 @@ def test_tables_and_descriptions(kubectl: Kubectl) -> None:
         "-f",
         "-",
         *kubectl.validation,
-        text="{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {a: b}}",
+        text=manifests.small("Secret", "s", stringData={"a": "b"}),
     )
     assert " ".join(kubectl("get", "secrets").splitlines()[0].split()) == "NAME TYPE DATA AGE"
     described = kubectl("describe", "pods")
@@ -117,9 +117,7 @@ def test_get_watch_and_logs_follow_stream(kubectl: Kubectl) -> None:
         text=True,
     )
     try:
-        kubectl(
-            "create", "-f", "-", *kubectl.validation, text="{apiVersion: v1, kind: ConfigMap, metadata: {name: first}}"
-        )
+        kubectl("create", "-f", "-", *kubectl.validation, text=manifests.small("ConfigMap", "first"))
         assert watch.stdout is not None
         stop = threading.Timer(30, watch.kill)
         stop.start()
@@ -136,16 +134,16 @@ def test_get_watch_and_logs_follow_stream(kubectl: Kubectl) -> None:
 
 
 def test_mistakes_are_named(kubectl: Kubectl) -> None:
-    unknown = "{apiVersion: v1, kind: ConfigMap, metadata: {name: x}, dta: {}}"
+    unknown = manifests.small("ConfigMap", "x", dta={})
     assert (
         'unknown field "dta"' in kubectl("create", "--validate=strict", "-f", "-", text=unknown, check=False)
         or kubectl.validation
     )
-    wrong = "{apiVersion: v1, kind: Service, metadata: {name: x}, spec: {ports: [{port: 70000}]}}"
+    wrong = manifests.small("Service", "x", spec={"ports": [{"port": 70000}]})
     answer = kubectl("create", "-f", "-", *kubectl.validation, text=wrong, check=False)
     assert "spec.ports[0].port" in answer
     assert "70000" in answer
-    twice = "{apiVersion: v1, kind: ConfigMap, metadata: {name: twice}}"
+    twice = manifests.small("ConfigMap", "twice")
     kubectl("create", "-f", "-", *kubectl.validation, text=twice)
     assert 'configmaps "twice" already exists' in kubectl(
         "create", "-f", "-", *kubectl.validation, text=twice, check=False

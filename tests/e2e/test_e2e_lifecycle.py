@@ -1,6 +1,5 @@
 """Start, stop, side by side, killed: nothing is left and nothing acknowledged is lost."""
 
-import json
 import os
 import random
 import signal
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cluster
+import manifests
 import pytest
 from cluster import Cluster
 
@@ -54,7 +54,7 @@ def processes_of(made: Cluster) -> list[str]:
 def test_nothing_is_left(instance: Cluster, number: signal.Signals) -> None:
     before = traces()
     instance.start()
-    instance.kubectl("create", "-f", "-", text="{apiVersion: v1, kind: ConfigMap, metadata: {name: kept}}")
+    instance.kubectl("create", "-f", "-", text=manifests.small("ConfigMap", "kept"))
     instance.stop(number)
     deadline = threading.Event()
     for _ in range(100):
@@ -75,7 +75,7 @@ def test_two_instances_live_side_by_side(instance: Cluster, tmp_path: Path) -> N
     instance.start()
     other.start()
     try:
-        other.kubectl("create", "-f", "-", text="{apiVersion: v1, kind: ConfigMap, metadata: {name: mine}}")
+        other.kubectl("create", "-f", "-", text=manifests.small("ConfigMap", "mine"))
         assert "NotFound" in instance.kubectl("get", "configmap", "mine", check=False)
     finally:
         other.stop()
@@ -119,7 +119,7 @@ def test_no_acknowledged_write_is_lost_when_the_engine_is_killed(instance: Clust
         number = 0
         while not stop.is_set():
             number += 1
-            body = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"w-{number}"}})
+            body = manifests.small("ConfigMap", f"w-{number}")
             answer = instance.kubectl("create", "--validate=false", "-f", "-", text=body, check=False)
             if "created" in answer:
                 acknowledged.append(f"w-{number}")

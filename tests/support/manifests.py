@@ -1,5 +1,7 @@
 """Small manifests that tests vary."""
 
+import json
+
 SERVER = """
 import http.server, os, signal, sys, threading, time
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -71,3 +73,8 @@ spec:
       paths:
       - {{path: /, pathType: Prefix, backend: {{service: {{name: {name}, port: {{number: 80}}}}}}}}
 """
+
+
+def small(kind: str, name: str, **fields: object) -> str:
+    """A core object as JSON, which every kubectl reads from standard input."""
+    return json.dumps({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, **fields})
