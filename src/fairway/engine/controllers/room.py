@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from fairway.engine.controllers.caches import Caches
+from fairway.engine.controllers.cronjob.controller import run as run_cron_jobs
 from fairway.engine.controllers.daemonset.controller import run as run_daemon_sets
 from fairway.engine.controllers.deployment.controller import run as run_deployments
 from fairway.engine.controllers.endpointslice.controller import run as run_endpoint_slices
@@ -33,6 +34,7 @@ CONTROLLERS: tuple[tuple[str, Run], ...] = (
     ("statefulset", run_stateful_sets),
     ("daemonset", run_daemon_sets),
     ("job", run_jobs),
+    ("cronjob", run_cron_jobs),
     ("endpointslice", run_endpoint_slices),
     ("namespace", run_namespaces),
     ("garbage", run_garbage),

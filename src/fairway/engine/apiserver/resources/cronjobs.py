@@ -1,7 +1,7 @@
 """CronJobs: jobs by the clock."""
 
-import re
 from datetime import datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fairway.engine.apiserver.resources import ages, causes, names
 from fairway.engine.apiserver.resources.defaulting import child, fill, fill_numbers
@@ -19,10 +19,9 @@ from fairway.engine.apiserver.resources.kind import (
     name_of,
 )
 from fairway.engine.apiserver.resources.workloads import WIDE_COLUMNS, default_template, validate_counts, wide_cells
+from fairway.toolkit import cron
 
 POLICIES = ("Allow", "Forbid", "Replace")
-_SHORTHANDS = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
-_PART = re.compile(r"[\d*/,?a-zA-Z-]+")
 _NAME_BYTES_MAX = 52  # eleven more are added to name the jobs
 
 COLUMNS = (
@@ -51,11 +50,7 @@ def default(cron_job: Object) -> None:
 def validate(new: Object, old: Object | None) -> list[Cause]:
     """batch validation."""
     spec = new.get("spec") or {}
-    schedule = spec.get("schedule") or ""
-    found = [] if schedule else [causes.required("spec.schedule")]
-    if schedule and not _readable(schedule):
-        says = f"expected exactly 5 fields, found {len(schedule.split())}: [{schedule}]"
-        found.append(causes.invalid("spec.schedule", schedule, says))
+    found = _schedule(spec.get("schedule") or "", old) + _time_zone(spec.get("timeZone"))
     found += causes.one_of("spec.concurrencyPolicy", spec.get("concurrencyPolicy"), POLICIES)
     found += validate_counts(spec, "startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit")
     if len(name_of(new)) > _NAME_BYTES_MAX:
@@ -81,11 +76,32 @@ def row(cron_job: Object, now: datetime) -> list[object]:
     ]
 
 
-def _readable(schedule: str) -> bool:
-    if schedule.startswith("@"):
-        return schedule in _SHORTHANDS or schedule.startswith("@every ")
-    parts = schedule.split()
-    return len(parts) == 5 and all(_PART.fullmatch(part) for part in parts)
+def _schedule(schedule: str, old: Object | None) -> list[Cause]:
+    if not schedule:
+        return [causes.required("spec.schedule")]
+    if "TZ" in schedule and schedule != ((old or {}).get("spec") or {}).get("schedule"):
+        says = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
+        return [causes.invalid("spec.schedule", schedule, says)]
+    try:
+        cron.parse(schedule)
+    except ValueError as error:
+        return [causes.invalid("spec.schedule", schedule, str(error))]
+    return []
+
+
+def _time_zone(name: str | None) -> list[Cause]:
+    if name is None:
+        return []
+    if not name:
+        return [causes.invalid("spec.timeZone", name, "timeZone must be nil or non-empty string")]
+    if name.lower() == "local":
+        says = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
+        return [causes.invalid("spec.timeZone", name, says)]
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return [causes.invalid("spec.timeZone", name, f"unknown time zone {name}")]
+    return []
 
 
 CRON_JOBS = Kind(
