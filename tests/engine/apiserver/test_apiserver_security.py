@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from fairway.engine.apiserver.authentication import LOCAL, User
-from fairway.engine.apiserver.authorization import Attributes, authorize, refusal
+from fairway.engine.apiserver.authorization import Attributes, Authorization, refusal
+from fairway.engine.apiserver.store import MemoryStore
 
 READY, NAMESPACES = "/readyz", "/api/v1/namespaces"
 
@@ -77,11 +78,11 @@ async def handshake(port: int, context: ssl.SSLContext) -> None:
         writer.close()
 
 
-def test_the_order_of_opinions() -> None:
+async def test_the_order_of_opinions() -> None:
+    authority = Authorization(MemoryStore())
     mallory = User("mallory")
-    assert not authorize(Attributes(mallory, "get", "/api"))
-    assert authorize(Attributes(mallory, "get", "/healthz"))
-    assert not authorize(Attributes(mallory, "post", "/healthz"))
-    assert authorize(Attributes(LOCAL, "delete", "/api/v1/nodes", resource="nodes"))
-    assert authorize(Attributes(mallory, "get", "/x"), [lambda _: None, lambda _: True, lambda _: False])
+    assert not authority.allows(Attributes(mallory, "get", "/api"))
+    assert authority.allows(Attributes(mallory, "get", "/healthz"))
+    assert not authority.allows(Attributes(mallory, "post", "/healthz"))
+    assert authority.allows(Attributes(LOCAL, "delete", "/api/v1/nodes", resource="nodes"))
     assert refusal(Attributes(mallory, "get", "/x")) == 'User "mallory" cannot get path "/x"'

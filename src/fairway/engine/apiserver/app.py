@@ -5,8 +5,8 @@ from collections.abc import Awaitable
 import msgspec
 
 from fairway.engine.apiserver import errors
-from fairway.engine.apiserver.authentication import ANONYMOUS, authenticate
-from fairway.engine.apiserver.authorization import Attributes, authorize, refusal
+from fairway.engine.apiserver.authentication import ANONYMOUS
+from fairway.engine.apiserver.authorization import Attributes, refusal
 from fairway.engine.apiserver.endpoints import (
     HEALTH_PROBES,
     SERVED_SUBRESOURCES,
@@ -26,6 +26,7 @@ from fairway.engine.apiserver.endpoints import (
 from fairway.engine.apiserver.endpoints.queries import Query
 from fairway.engine.apiserver.registry import Kinds
 from fairway.engine.apiserver.resources import Kind
+from fairway.engine.apiserver.security import Security
 from fairway.toolkit.http_messages import Reply, Request, Response
 
 _PATHS = (
@@ -39,9 +40,17 @@ class App:
     """Answers requests; failures of clients become Status objects here and nowhere else."""
 
     def __init__(
-        self, kinds: Kinds, objects: Objects, pods: Pods, discovery: Discovery, openapi: OpenApi, health: Health
+        self,
+        kinds: Kinds,
+        security: Security,
+        objects: Objects,
+        pods: Pods,
+        discovery: Discovery,
+        openapi: OpenApi,
+        health: Health,
     ) -> None:
         self._kinds = kinds
+        self._security = security
         self._objects = objects
         self._pods = pods
         self._discovery = discovery
@@ -78,7 +87,7 @@ class App:
 
     def _resource(self, request: Request, target: Target, query: Query) -> Reply | Awaitable[Reply]:
         verb = verb_of(request.method, target, query)
-        user = authenticate(request)
+        user = self._security.user(request)
         attributes = Attributes(
             user,
             verb,
@@ -105,11 +114,11 @@ class App:
 
     def _authorize(self, attributes: Attributes) -> None:
         """Raises ApiError 401 and 403."""
-        if authorize(attributes):
+        if self._security.authority.allows(attributes):
             return
         if attributes.user == ANONYMOUS:
             raise errors.unauthorized()
-        why = refusal(attributes)
+        why = refusal(attributes, self._security.authority.decide(attributes).reason)
         if not attributes.resource:
             raise errors.ApiError(403, "Forbidden", f"forbidden: {why}", {})
         raise errors.forbidden(errors.Subject(attributes.group, attributes.resource, attributes.name), why)
@@ -119,7 +128,7 @@ class App:
     def _document(self, request: Request, query: Query) -> Reply:
         path = request.path.rstrip("/") or "/"
         verb = request.method.lower()
-        self._authorize(Attributes(authenticate(request), "get" if verb == "head" else verb, request.path))
+        self._authorize(Attributes(self._security.user(request), "get" if verb == "head" else verb, request.path))
         if request.method not in ("GET", "HEAD"):
             raise errors.method_not_allowed()
         return self._read(request, path, query) or answers.page_not_found()

@@ -15,6 +15,7 @@ from fairway.engine.apiserver.bootstrap import Address, bootstrap
 from fairway.engine.apiserver.endpoints import Discovery, Health, Objects, OpenApi, Pods, answers
 from fairway.engine.apiserver.registry import Kinds, Registry, ServiceAllocator
 from fairway.engine.apiserver.resources import KINDS, Kind
+from fairway.engine.apiserver.security import Security, security
 from fairway.engine.apiserver.store import Broken, MemoryStore, SqliteStore, Store
 from fairway.toolkit import logs
 from fairway.toolkit.clock import Clock, SystemClock
@@ -114,8 +115,13 @@ class ApiServer:
         checks = {"store": lambda: str(store.broken.result()) if store.broken.done() else ""}
         health = Health(checks, {"start": lambda: "" if self._ready else "not yet"})
         pods = Pods(registry, self._clock, self._config.kubelet_socket)
-        app = App(kinds, Objects(registry, self._clock), pods, Discovery(kinds), OpenApi(kinds), health)
+        app = App(
+            kinds, self._security(store), Objects(registry, self._clock), pods, Discovery(kinds), OpenApi(kinds), health
+        )
         return HttpServer(app.handle, log, limits=Limits(body_bytes=BODY_BYTES_MAX), refuse=_refuse)
+
+    def _security(self, store: Store) -> Security:
+        return security(store, self._config.state_dir, self._clock)
 
     def _address(self) -> Address:
         first = str(IPv4Network(self._config.service_cidr)[1])

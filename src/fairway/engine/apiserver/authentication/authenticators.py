@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
+from fairway.engine.apiserver import errors
+from fairway.engine.apiserver.authentication.tokens import InvalidToken, Tokens
 from fairway.engine.apiserver.authentication.users import ANONYMOUS, AUTHENTICATED, LOCAL, User
 from fairway.toolkit.http_messages import Request
 
 Authenticator = Callable[[Request], User | None]
-"""The user, or None when the request shows nothing that this authenticator could judge."""
+"""The user, or None when the request shows nothing that this authenticator could judge. Raises ApiError 401."""
 
 LOCAL_LISTENER = "local"
 
@@ -27,11 +29,28 @@ def by_client_certificate(request: Request) -> User | None:
 
 
 AUTHENTICATORS: tuple[Authenticator, ...] = (by_local_socket, by_client_certificate)
-"""Bearer tokens of ServiceAccounts join this tuple."""
+
+
+def by_token(tokens: Tokens) -> Authenticator:
+    """Bearer tokens in the Authorization header, as RFC 6750 describes them."""
+
+    def authenticator(request: Request) -> User | None:
+        header = request.headers.get("authorization")
+        if header is None:
+            return None
+        scheme, _, token = header.strip().partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            return None
+        try:
+            return tokens.user(token.strip())
+        except InvalidToken as error:
+            raise errors.unauthorized() from error
+
+    return authenticator
 
 
 def authenticate(request: Request, authenticators: Sequence[Authenticator] = AUTHENTICATORS) -> User:
-    """The user of a request; ANONYMOUS when it shows no proof at all."""
+    """The user of a request; ANONYMOUS when it shows no proof at all. Raises ApiError 401 for a proof that is wrong."""
     for authenticator in authenticators:
         user = authenticator(request)
         if user is not None:
