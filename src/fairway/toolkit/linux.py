@@ -67,6 +67,7 @@ SECCOMP_MODE_FILTER = 2
 
 CLOSE_RANGE_CLOEXEC = 4
 NSFS_MAGIC = 0x6E736673
+DEVPTS_SUPER_MAGIC = 0x1CD1
 LAST_FD = 0xFFFFFFFF
 
 MACHINE = os.uname().machine
@@ -218,4 +219,11 @@ def filesystem_type(path: str) -> int:
     """The magic number (statfs f_type) of the file system that holds `path`, such as NSFS_MAGIC."""
     buffer = ctypes.create_string_buffer(256)
     _check(_libc.statfs(_path(path), buffer), f"statfs {path}")
+    return int(struct.unpack_from("l", buffer)[0])
+
+
+def filesystem_type_of(fd: int) -> int:
+    """The magic number of the file system that holds an open file."""
+    buffer = ctypes.create_string_buffer(256)
+    _check(_libc.fstatfs(ctypes.c_int(fd), buffer), "fstatfs")
     return int(struct.unpack_from("l", buffer)[0])

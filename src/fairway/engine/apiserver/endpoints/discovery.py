@@ -38,7 +38,20 @@ _SUBRESOURCE_KINDS = {
     "attach": ("", "v1", "PodAttachOptions"),
     "portforward": ("", "v1", "PodPortForwardOptions"),
 }
-SERVED_SUBRESOURCES = frozenset({"scale", "status", "finalize", "log", "binding", "eviction"})
+SERVED_SUBRESOURCES = frozenset(
+    {
+        "scale",
+        "status",
+        "finalize",
+        "log",
+        "binding",
+        "eviction",
+        "exec",
+        "attach",
+        "portforward",
+        "ephemeralcontainers",
+    }
+)
 """What has an endpoint; the rest of what kinds could have is not announced."""
 
 

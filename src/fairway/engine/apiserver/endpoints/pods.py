@@ -1,4 +1,4 @@
-"""What only pods have: binding to a node, eviction, and logs from the kubelet."""
+"""What only pods have: binding to a node, eviction, logs and streams from the kubelet."""
 
 from collections.abc import Awaitable
 from pathlib import Path
@@ -8,6 +8,8 @@ from urllib.parse import quote, urlencode
 from fairway.engine.apiserver import errors
 from fairway.engine.apiserver.endpoints import answers, payloads, queries
 from fairway.engine.apiserver.endpoints.calls import Call
+from fairway.engine.apiserver.endpoints.pod_containers import container_of
+from fairway.engine.apiserver.endpoints.streams import STREAMS, Streams
 from fairway.engine.apiserver.registry import Registry, subject_of
 from fairway.engine.apiserver.store.entries import Object
 from fairway.kube.api.meta import timestamp
@@ -28,6 +30,7 @@ class Pods:
         self._registry = registry
         self._clock = clock
         self._kubelet_socket = kubelet_socket
+        self._streams = Streams(registry, kubelet_socket)
 
     def answer(self, call: Call) -> Reply | Awaitable[Reply] | None:
         """None when the subresource is not one of those. Raises ApiError, as do the awaitables."""
@@ -38,7 +41,9 @@ class Pods:
                 return self._evict(call)
             case "log", "get":
                 return self._log(call)
-            case (("binding" | "eviction" | "log"), _):
+            case subresource, "get" | "create" if subresource in STREAMS:
+                return self._streams.answer(call)
+            case (("binding" | "eviction" | "log" | "exec" | "attach" | "portforward"), _):
                 raise errors.method_not_allowed()
         return None
 
@@ -93,7 +98,7 @@ class Pods:
     async def _log(self, call: Call) -> Reply:
         entry = self._registry.get(call.kind, call.namespace, call.target.name)
         pod = entry.object()
-        container = _container(pod, call.query.get("container", ""))
+        container = container_of(pod, call.query.get("container", ""))
         if not (pod.get("spec") or {}).get("nodeName"):
             return answers.text("")
         query = urlencode([(key, call.query[key]) for key in _LOG_PARAMETERS if key in call.query])
@@ -143,26 +148,3 @@ def _set_scheduled(pod: Object, now: str) -> None:
     kept = [condition for condition in conditions if condition.get("type") != "PodScheduled"]
     scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now}
     pod["status"]["conditions"] = [*kept, scheduled]
-
-
-def _container(pod: Object, wanted: str) -> str:
-    """The container whose log is meant. Raises ApiError 400 in upstream's words."""
-    spec, name = pod.get("spec") or {}, pod["metadata"]["name"]
-    main, init, ephemeral = (
-        [container["name"] for container in spec.get(key) or ()]
-        for key in ("containers", "initContainers", "ephemeralContainers")
-    )
-    if wanted:
-        if wanted not in (*main, *init, *ephemeral):
-            raise errors.bad_request(f"container {wanted} is not valid for pod {name}")
-        return wanted
-    if len(main) == 1 and not init and not ephemeral:
-        return str(main[0])
-    if not main:
-        raise errors.bad_request(f"a container name must be specified for pod {name}")
-    message = f"a container name must be specified for pod {name}, choose one of: [{' '.join(main)}]"
-    if init:
-        message += f" or one of the init containers: [{' '.join(init)}]"
-    if ephemeral:
-        message += f" or one of the ephemeral containers: [{' '.join(ephemeral)}]"
-    raise errors.bad_request(message)

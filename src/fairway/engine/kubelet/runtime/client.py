@@ -8,6 +8,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from fairway.engine.kubelet.runtime import cgroups, processes, records, sandbox, wire
+from fairway.engine.kubelet.runtime import attachment, cgroups, processes, records, sandbox, sessions, wire
 from fairway.engine.kubelet.runtime.errors import (
     ContainerExists,
     ContainerUnknown,
@@ -151,6 +152,24 @@ class Runtime:
             raise ExecTimedOut(f"command timed out: {' '.join(args)!r} timed out after {timeout_seconds:g}s")
         stdout, stderr = answer["stdout"].encode("latin-1"), answer["stderr"].encode("latin-1")
         return ExecResult(exit_code=answer["exit_code"], stdout=stdout, stderr=stderr)
+
+    async def open_command(
+        self, id: str, args: Sequence[str], env: Mapping[str, str] | None = None, *, tty: bool, stdin: bool
+    ) -> sessions.Session:
+        """Start a command with streams for somebody. Raises ExecFailed, RuntimeUnavailable."""
+        request = {"id": id, "args": list(args), "env": list((env or {}).items()), "tty": tty, "stdin": stdin}
+        return await sessions.start_command(self._socket, request, tty=tty)
+
+    async def attach(self, id: str, *, stdin: bool, stdout: bool, stderr: bool) -> sessions.Session:
+        """Join the streams of a running container. Raises ContainerUnknown when it does not run."""
+        try:
+            return await sessions.attach(self._run_dir, id, stdin=stdin, stdout=stdout, stderr=stderr)
+        except OSError as error:
+            raise ContainerUnknown(id) from error
+
+    async def pod_socket(self, sandbox_id: str, family: int) -> socket.socket:
+        """An unconnected TCP socket in the network of a sandbox. Raises OSError."""
+        return await sessions.pod_socket(self._sandbox(sandbox_id).netns_path, family)
 
     # the zygote
 
@@ -290,6 +309,7 @@ class Runtime:
             shutil.rmtree(folder, ignore_errors=True)
         cgroups.Group(cgroups.Layout(), spec.cgroup).remove()
         Path(spec.state_path).unlink(missing_ok=True)
+        Path(attachment.path(str(self._run_dir), spec.id)).unlink(missing_ok=True)
         Path(records.path(str(self._run_dir), spec.id)).unlink(missing_ok=True)
 
 

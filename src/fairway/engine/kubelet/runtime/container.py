@@ -4,7 +4,7 @@ import json
 import os
 import socket
 
-from fairway.engine.kubelet.runtime import cgroups, privileges, program, rootfs, sandbox
+from fairway.engine.kubelet.runtime import cgroups, privileges, program, rootfs, sandbox, terminal
 from fairway.engine.kubelet.runtime.wire import Spec
 from fairway.toolkit import linux
 
@@ -23,10 +23,13 @@ def become(
     joined: sandbox.Handles,
     entrances: tuple[int, ...],
     who: program.Identity,
-    stdio: tuple[int, int],
+    stdio: program.Stdio,
+    console: socket.socket,
     report: int,
 ) -> None:
     """Turn this freshly forked process 1 into the container; never returns.
+
+    With a terminal `stdio` is made here, and its other end goes out through `console`.
 
     A failure is written to the pipe `report` as a JSON string; a program that runs closes it unwritten.
     """
@@ -39,6 +42,8 @@ def become(
             socket.sethostname(spec.hostname)
         folders = (spec.upper_dir, spec.work_dir, spec.merged_dir)
         rootfs.enter(spec.layers, folders, spec.volumes, joined.shm_path, read_only=spec.read_only_root)
+        if spec.tty:
+            stdio = terminal.open_for_program(console)
         account = privileges.Account(spec.uid, spec.gid, spec.groups)
         program.reset_process()
         program.run(spec.args, spec.env, spec.cwd, account, who, stdio, die_with_parent=True)

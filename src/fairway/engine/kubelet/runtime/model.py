@@ -19,7 +19,8 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Everything needed to start one container.
 
     `rootfs_layers` are overlay lower folders, topmost first. `uid`, `gid` of None mean root and the primary group
-    that the image's /etc/passwd gives the user. An empty `sandbox` joins the node's own network.
+    that the image's /etc/passwd gives the user. An empty `sandbox` joins the node's own network. `pid_target` is the
+    id of a running container whose processes this one sees. `stdin_once` ends the input with its first giver.
     """
 
     id: str
@@ -50,6 +51,8 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     seccomp: Literal["default", "unconfined"] = "default"
     tty: bool = False
     stdin: bool = False
+    stdin_once: bool = False
+    pid_target: str = ""
 
 
 class ContainerState(msgspec.Struct, frozen=True, kw_only=True):

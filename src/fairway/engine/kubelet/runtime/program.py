@@ -4,8 +4,10 @@ Nothing may be imported from here on, see `zygote.seal_imports`.
 """
 
 import errno
+import fcntl
 import os
 import signal
+import termios
 
 from fairway.engine.kubelet.runtime import privileges
 from fairway.toolkit import linux
@@ -20,6 +22,19 @@ class Identity:
         self.capabilities = capabilities
         self.filter_code = filter_code
         self.no_new_privileges = no_new_privileges
+
+
+class Stdio:
+    """Descriptors for a program's input, output and errors; no input means /dev/null.
+
+    `terminal` says that they are a terminal, which becomes the controlling one of the program's session.
+    """
+
+    def __init__(self, stdin: int | None, stdout: int, stderr: int, *, terminal: bool = False) -> None:
+        self.stdin = stdin
+        self.stdout = stdout
+        self.stderr = stderr
+        self.terminal = terminal
 
 
 class StartFailure(Exception):
@@ -47,18 +62,14 @@ def run(
     cwd: str,
     account: privileges.Account,
     identity: Identity,
-    stdio: tuple[int, int],
+    stdio: Stdio,
     *,
     die_with_parent: bool,
 ) -> None:
-    """Become the program; `stdio` are the descriptors for its output and errors. Returns only by StartFailure."""
+    """Become the program. Returns only by StartFailure."""
     environment = {"PATH": DEFAULT_PATH, "HOME": account.home, **env}
     _enter_folder(cwd)
-    os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
-    os.dup2(stdio[0], 1)
-    os.dup2(stdio[1], 2)
-    for fd in stdio:
-        os.fchown(fd, account.uid, account.gid)  # so that a non-root program may open /dev/stdout
+    _connect(stdio, account)
     linux.close_range(3, flags=linux.CLOSE_RANGE_CLOEXEC)
     privileges.give_up(
         account,
@@ -69,6 +80,17 @@ def run(
     if die_with_parent:
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which clears it
     _execute(args, environment)
+
+
+def _connect(stdio: Stdio, account: privileges.Account) -> None:
+    if stdio.terminal:
+        fcntl.ioctl(stdio.stdout, termios.TIOCSCTTY, 0)
+    given = [fd for fd in (stdio.stdin, stdio.stdout, stdio.stderr) if fd is not None]
+    for fd in given:
+        os.fchown(fd, account.uid, account.gid)  # so that a non-root program may open /dev/stdout
+    os.dup2(os.open("/dev/null", os.O_RDONLY) if stdio.stdin is None else stdio.stdin, 0)
+    os.dup2(stdio.stdout, 1)
+    os.dup2(stdio.stderr, 2)
 
 
 def _enter_folder(cwd: str) -> None:

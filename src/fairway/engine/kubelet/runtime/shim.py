@@ -6,46 +6,96 @@ does as little as it can before the end: see `starter`.
 """
 
 import os
-import select
 import socket
 import time
 
-from fairway.engine.kubelet.runtime import cgroups, records, starter
+from fairway.engine.kubelet.runtime import attachment, cgroups, records, starter, terminal
+from fairway.engine.kubelet.runtime.console import Console
 from fairway.engine.kubelet.runtime.logs import LogFile, Stream
+from fairway.engine.kubelet.runtime.program import Stdio
+from fairway.toolkit import fds
 
 _CHUNK_BYTES = 16 * 1024
-_MOST_LAST_CHUNKS = 256  # more than a pipe holds: a leaked writing end must not keep the shim for ever
+
+
+class _Pipes:
+    """Three pipes between the container and its shim, and the socket for what only the starter can make."""
+
+    def __init__(self) -> None:
+        stdin, self.stdin = os.pipe()
+        self.stdout, stdout = os.pipe()
+        self.stderr, stderr = os.pipe()
+        self.handover, self.write_handover = os.pipe()
+        self.console, self.write_console = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.theirs = Stdio(stdin, stdout, stderr)
+        self._ends = (stdin, stdout, stderr, self.write_handover)
+
+    def keep_theirs(self) -> None:
+        """In the starter."""
+        for fd in (self.stdin, self.stdout, self.stderr, self.handover):
+            os.close(fd)
+        self.console.close()
+
+    def keep_ours(self) -> None:
+        """In the shim."""
+        for fd in self._ends:
+            os.close(fd)
+        self.write_console.close()
 
 
 def serve(channel: socket.socket, run_dir: str) -> None:
     """Have the container of a request started, then stay until it has ended."""
-    stdout, write_stdout = os.pipe()
-    stderr, write_stderr = os.pipe()
-    handover, write_handover = os.pipe()
+    pipes = _Pipes()
     helper = os.fork()
     if helper == 0:
-        for fd in (stdout, stderr, handover):
-            os.close(fd)
-        starter.run(channel, run_dir, (write_stdout, write_stderr), write_handover)
+        pipes.keep_theirs()
+        starter.run(channel, run_dir, pipes.theirs, pipes.write_console, pipes.write_handover)
         return
     channel.close()
-    for fd in (write_stdout, write_stderr, write_handover):
-        os.close(fd)
-    message = _read_all(handover)
+    pipes.keep_ours()
+    message = _read_all(pipes.handover)
     os.waitpid(helper, 0)
     if message:
-        _look_after(message, stdout, stderr)
+        _look_after(starter.Handover(message), pipes)
 
 
-def _look_after(message: bytes, stdout: int, stderr: int) -> None:
-    pid, log_path, state_path, group_name = starter.handover_fields(message)
-    log = LogFile(log_path)
-    _follow(pid, {stdout: Stream("stdout", log), stderr: Stream("stderr", log)})
-    _, status = os.waitpid(pid, 0)
-    group = cgroups.Group(cgroups.Layout(), group_name)
+def _look_after(given: starter.Handover, pipes: _Pipes) -> None:
+    _console(given, pipes).follow(given.pid)
+    _, status = os.waitpid(given.pid, 0)
+    group = cgroups.Group(cgroups.Layout(), given.cgroup)
     ended = records.exit_fields(status, group.oom_kills() > 0, time.time_ns())
     group.remove()
-    records.StateFile.load(state_path).write("exited", **ended)
+    os.unlink(given.socket_path)
+    records.StateFile.load(given.state_path).write("exited", **ended)
+
+
+def _console(given: starter.Handover, pipes: _Pipes) -> Console:
+    listener, master = _received(pipes.console)
+    log = LogFile(given.log_path)
+    stdout = attachment.STDOUT, Stream("stdout", log)
+    if master is not None:
+        for fd in (pipes.stdin, pipes.stdout, pipes.stderr):
+            os.close(fd)
+        stdin = master if given.stdin else None
+        return Console({master: stdout}, stdin, listener, master=master, once=given.stdin_once)
+    stderr = attachment.STDERR, Stream("stderr", log)
+    if not given.stdin:
+        os.close(pipes.stdin)
+    stdin = pipes.stdin if given.stdin else None
+    streams = {pipes.stdout: stdout, pipes.stderr: stderr}
+    return Console(streams, stdin, listener, master=None, once=given.stdin_once)
+
+
+def _received(console: socket.socket) -> tuple[socket.socket, int | None]:
+    """The listening socket and the master of the terminal, if there is one."""
+    found: dict[bytes, int] = {}
+    while True:
+        kind, given = fds.receive(console, 1)
+        if not kind:
+            break
+        found[kind] = given[0]
+    console.close()
+    return socket.socket(fileno=found[attachment.LISTENER]), found.get(terminal.MASTER)
 
 
 def _read_all(fd: int) -> bytes:
@@ -54,35 +104,3 @@ def _read_all(fd: int) -> bytes:
         data += part
     os.close(fd)
     return data
-
-
-def _follow(pid: int, streams: dict[int, Stream]) -> None:
-    """Write the log until process 1, and with it the whole container, has ended and its pipes are empty."""
-    ended = os.pidfd_open(pid)
-    poll = select.poll()
-    poll.register(ended, select.POLLIN)
-    for fd in streams:
-        os.set_blocking(fd, False)
-        poll.register(fd, select.POLLIN)
-    alive = True
-    while alive:
-        ready = [fd for fd, _ in poll.poll()]
-        alive = ended not in ready
-        for fd in ready:
-            if fd in streams and not _read(fd, streams[fd]):
-                poll.unregister(fd)
-    for fd, stream in streams.items():
-        for _ in range(_MOST_LAST_CHUNKS):
-            if not _read(fd, stream):
-                break
-        stream.close()
-
-
-def _read(fd: int, stream: Stream) -> bool:
-    """Copy what is there; False when there is nothing more, now or for ever."""
-    try:
-        data = os.read(fd, _CHUNK_BYTES)
-    except BlockingIOError:
-        return False
-    stream.feed(data)
-    return bool(data)

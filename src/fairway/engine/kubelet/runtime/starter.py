@@ -10,9 +10,10 @@ import select
 import socket
 import time
 
-from fairway.engine.kubelet.runtime import cgroups, container, processes, records, sandbox, wire
+from fairway.engine.kubelet.runtime import attachment, cgroups, container, joined, processes, records, sandbox, wire
 from fairway.engine.kubelet.runtime.logs import LogFile, timestamp
 from fairway.engine.kubelet.runtime.privileges import UnknownCapability
+from fairway.engine.kubelet.runtime.program import Stdio
 from fairway.toolkit import linux
 
 _START_FAILED = 128  # the exit code that containerd gives a program that never ran
@@ -22,11 +23,22 @@ class _StartFailed(Exception):
     """The container could not be made or its program not executed."""
 
 
-def run(channel: socket.socket, run_dir: str, stdio: tuple[int, int], handover: int) -> None:
+class Handover:
+    """What the shim needs to know about its container."""
+
+    def __init__(self, data: bytes) -> None:
+        pid, flags, self.log_path, self.state_path, self.cgroup, self.socket_path = data.decode().split("\0")
+        self.pid = int(pid)
+        self.terminal = "t" in flags
+        self.stdin = "i" in flags
+        self.stdin_once = "o" in flags
+
+
+def run(channel: socket.socket, run_dir: str, stdio: Stdio, console: socket.socket, handover: int) -> None:
     """Start the container that the request asks for as a child of this process's parent, the shim.
 
-    The kubelet gets the state. The shim gets, over the pipe `handover`, what `handover_fields` reads; nothing when
-    there is no container to look after.
+    The kubelet gets the state. The shim gets, over the pipe `handover`, a `Handover`, nothing when there is no
+    container to look after; and over `console` the socket to which others attach, and the master of a terminal.
     """
     encoded = wire.receive(channel).decode()
     spec = wire.Spec(encoded)
@@ -40,28 +52,29 @@ def run(channel: socket.socket, run_dir: str, stdio: tuple[int, int], handover: 
     group = cgroups.Group(cgroups.Layout(), spec.cgroup)
     try:
         LogFile(spec.log_path)
-        joined = sandbox.Handles(run_dir, spec.sandbox)
+        namespaces = sandbox.Handles(run_dir, spec.sandbox)
         group.create(spec.limits)
-        pid = _start(spec, joined, group, stdio, handover)
-    except (OSError, UnknownCapability, _StartFailed) as error:
+        attachment.listen(run_dir, spec.id, console)
+        pid = _start(
+            run_dir, spec, namespaces, group, stdio if spec.stdin else Stdio(None, stdio.stdout, stdio.stderr), console
+        )
+    except (OSError, UnknownCapability, joined.ExecFailure, _StartFailed) as error:
         group.remove()
         answer = state.write(
             "failed", exit_code=_START_FAILED, reason="StartError", message=str(error), **_now("finished_at")
         )
     else:
         answer = state.write("running", pid=pid, pid_start_ticks=processes.start_ticks(pid), **_now("started_at"))
-        os.write(handover, "\0".join((str(pid), spec.log_path, spec.state_path, spec.cgroup)).encode())
+        os.write(handover, _handover(pid, spec, attachment.path(run_dir, spec.id)))
     try:
         wire.send(channel, {"state": answer})
     except OSError:
         return  # the engine was killed meanwhile; it will find the state on disk
 
 
-def handover_fields(data: bytes) -> tuple[int, str, str, str]:
-    """Process 1, log path, state path and cgroup of the container."""
-    pid, *texts = data.decode().split("\0")
-    log_path, state_path, group = texts
-    return int(pid), log_path, state_path, group
+def _handover(pid: int, spec: wire.Spec, socket_path: str) -> bytes:
+    flags = "".join(flag for flag, given in (("t", spec.tty), ("i", spec.stdin), ("o", spec.stdin_once)) if given)
+    return "\0".join((str(pid), flags, spec.log_path, spec.state_path, spec.cgroup, socket_path)).encode()
 
 
 def _now(field: str) -> dict[str, object]:
@@ -69,16 +82,24 @@ def _now(field: str) -> dict[str, object]:
 
 
 def _start(
-    spec: wire.Spec, joined: sandbox.Handles, group: cgroups.Group, stdio: tuple[int, int], handover: int
+    run_dir: str,
+    spec: wire.Spec,
+    namespaces: sandbox.Handles,
+    group: cgroups.Group,
+    stdio: Stdio,
+    console: socket.socket,
 ) -> int:
-    """Fork process 1 of a new PID namespace and wait until its program runs."""
+    """Fork process 1 of a new PID namespace, or a process of the target's, and wait until its program runs."""
     who = container.identity(spec)
     entrances = group.entrances()
     report, write_report = os.pipe()
-    linux.unshare(linux.CLONE_NEWPID)
+    if spec.pid_target:
+        linux.setns(joined.find_by_id(run_dir, spec.pid_target), linux.CLONE_NEWPID)
+    else:
+        linux.unshare(linux.CLONE_NEWPID)
     pid = linux.fork_sibling()
     if pid == 0:
-        container.become(spec, joined, entrances, who, stdio, write_report)
+        container.become(spec, namespaces, entrances, who, stdio, console, write_report)
     os.close(write_report)
     with os.fdopen(report, "rb") as file:
         problem = file.read()

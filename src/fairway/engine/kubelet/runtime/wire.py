@@ -9,8 +9,9 @@ import socket
 import struct
 
 from fairway.engine.kubelet.runtime.cgroups import Limits
+from fairway.toolkit import fds
 
-START, EXEC, SANDBOX = b"s", b"x", b"n"
+START, EXEC, SESSION, SANDBOX = b"s", b"x", b"i", b"n"
 LENGTH = struct.Struct(">I")
 MOST_BYTES = 64 * 1024 * 1024
 
@@ -54,12 +55,17 @@ class Spec:
         self.read_only_root: bool = raw["read_only_root"]
         self.no_new_privileges: bool = raw["no_new_privileges"]
         self.seccomp: str = raw["seccomp"]
+        self.tty: bool = raw["tty"]
+        self.stdin: bool = raw["stdin"]
+        self.stdin_once: bool = raw.get("stdin_once", False)
+        self.pid_target: str = raw.get("pid_target", "")
 
 
-def send(channel: socket.socket, message: dict[str, object]) -> None:
-    """One message."""
+def send(channel: socket.socket, message: dict[str, object], descriptors: tuple[int, ...] = ()) -> None:
+    """One message; descriptors come with its length."""
     body = json.dumps(message).encode()
-    channel.sendall(LENGTH.pack(len(body)) + body)
+    fds.send(channel, LENGTH.pack(len(body)), descriptors)
+    channel.sendall(body)
 
 
 def receive(channel: socket.socket) -> bytes:

@@ -16,7 +16,7 @@ import socket
 import struct
 import sys
 
-from fairway.engine.kubelet.runtime import execute, sandbox, shim, wire
+from fairway.engine.kubelet.runtime import execute, sandbox, session, shim, wire
 from fairway.toolkit import linux
 
 _BACKLOG = 512
@@ -157,6 +157,8 @@ def _answer(channel: socket.socket, run_dir: str) -> None:
     try:
         if kind == wire.EXEC:
             execute.serve(channel, run_dir, request)
+        elif kind == wire.SESSION:
+            session.serve(channel, run_dir, request)
         else:
             sandbox.create(run_dir, request["id"], request["hostname"])
             wire.send(channel, {})
