@@ -147,7 +147,12 @@ class World:
 @asynccontextmanager
 async def api(folder: Path) -> AsyncIterator[ApiClient]:
     """A client of an API server that keeps everything in memory."""
-    config = ApiConfig(state_dir=None, unix_socket=folder / "api.sock", kubelet_socket=folder / "kubelet.sock")
+    config = ApiConfig(
+        state_dir=None,
+        unix_socket=folder / "api.sock",
+        kubelet_socket=folder / "kubelet.sock",
+        service_account_admission=False,
+    )
     server = ApiServer(config)
     await server.start()
     http = HttpClient(unix_connector(folder / "api.sock"), host_header="localhost", max_connections=32)

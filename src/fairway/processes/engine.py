@@ -95,7 +95,7 @@ async def serve(settings: Settings, upstream: tuple[str, ...], sockets: Handed) 
     notices.say("api")
     client = ApiClient(HttpClient(unix_connector(_API_SOCKET), host_header="localhost", max_connections=64))
     rooms: Mapping[str, Callable[[], Awaitable[None]]] = {
-        "controllers": lambda: controllers.run(client, clock),
+        "controllers": lambda: controllers.run(client, clock, root_ca=certificates.ca.read_bytes()),
         "scheduler": lambda: scheduler.run(client, clock),
         "kubelet": lambda: kubelet.run(
             client, _kubelet_config(settings), clock, images=ImageService(settings.path, broker.dial)

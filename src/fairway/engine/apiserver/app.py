@@ -1,6 +1,6 @@
 """The chain of every request: identity → permission → endpoint (→ admission → registry → store)."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -14,6 +14,7 @@ from fairway.engine.apiserver.endpoints import (
     Call,
     Discovery,
     Health,
+    Issuer,
     Objects,
     OpenApi,
     Pods,
@@ -31,9 +32,13 @@ from fairway.toolkit.http_messages import Reply, Request, Response
 
 _PATHS = (
     "/api", "/api/v1", "/apis", "/healthz", "/healthz/log", "/healthz/ping", "/livez", "/livez/ping", "/openapi/v3",
-    "/readyz", "/readyz/ping", "/version",
+    "/readyz", "/readyz/ping", "/version", "/.well-known/openid-configuration",
+    "/openid/v1/jwks",
 )  # fmt: skip
 """What `/` lists, besides the groups."""
+
+Special = Callable[[Call], Reply | Awaitable[Reply] | None]
+"""Answers what is no object: a review, a token; None when the call is about something else."""
 
 
 class App:
@@ -43,6 +48,8 @@ class App:
         self,
         kinds: Kinds,
         security: Security,
+        special: tuple[Special, ...],
+        issuer: Issuer,
         objects: Objects,
         pods: Pods,
         discovery: Discovery,
@@ -51,6 +58,8 @@ class App:
     ) -> None:
         self._kinds = kinds
         self._security = security
+        self._special = special
+        self._issuer = issuer
         self._objects = objects
         self._pods = pods
         self._discovery = discovery
@@ -96,8 +105,8 @@ class App:
             target.version,
             target.plural,
             target.subresource,
-            target.namespace or "",
-            target.name,
+            target.namespace or _own_scope(target),
+            target.name or queries.exact_name(query),
         )
         self._authorize(attributes)
         kind = self._kinds.find(target.group, target.version, target.plural)
@@ -110,6 +119,11 @@ class App:
             reply = self._pods.answer(call)
             if reply is not None:
                 return reply
+        if target.subresource or not kind.list_kind:
+            for answer in self._special:
+                reply = answer(call)
+                if reply is not None:
+                    return reply
         return self._objects.answer(call)
 
     def _authorize(self, attributes: Attributes) -> None:
@@ -147,7 +161,14 @@ class App:
                 return answers.value(VERSION) if path == "/version" else None
             case "openapi":
                 return self._openapi.answer(request, path, query)
+            case ".well-known" | "openid":
+                return self._issuer.answer(path)
         return None
+
+
+def _own_scope(target: Target) -> str:
+    """A Namespace counts as inside itself, so that its owners may be allowed to read it."""
+    return target.name if target.plural == "namespaces" and not target.group else ""
 
 
 def _fits(kind: Kind, target: Target) -> bool:

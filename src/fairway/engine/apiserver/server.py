@@ -8,14 +8,28 @@ from pathlib import Path
 
 import msgspec
 
-from fairway.engine.apiserver import errors, expiry, schema
+from fairway.engine.apiserver import admission, errors, expiry, schema
 from fairway.engine.apiserver.app import App
 from fairway.engine.apiserver.authentication import LOCAL_LISTENER
+from fairway.engine.apiserver.authorization import bootstrap as roles
 from fairway.engine.apiserver.bootstrap import Address, bootstrap
-from fairway.engine.apiserver.endpoints import Discovery, Health, Objects, OpenApi, Pods, answers
+from fairway.engine.apiserver.default_accounts import DefaultAccounts
+from fairway.engine.apiserver.endpoints import (
+    Accounts,
+    Discovery,
+    Health,
+    Issuer,
+    Objects,
+    OpenApi,
+    Pods,
+    Reviews,
+    answers,
+)
 from fairway.engine.apiserver.registry import Kinds, Registry, ServiceAllocator
 from fairway.engine.apiserver.resources import KINDS, Kind
-from fairway.engine.apiserver.security import Security, security
+from fairway.engine.apiserver.roles_writer import RolesWriter
+from fairway.engine.apiserver.security import Security
+from fairway.engine.apiserver.security import security as secure
 from fairway.engine.apiserver.store import Broken, MemoryStore, SqliteStore, Store
 from fairway.toolkit import logs
 from fairway.toolkit.clock import Clock, SystemClock
@@ -45,6 +59,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     advertise_host: str = "10.42.0.1"
     advertise_port: int = 6443
     drain_seconds: float = 2.0
+    service_account_admission: bool = True
+    """Off, pods need no ServiceAccount and get no token (upstream's --disable-admission-plugins=ServiceAccount)."""
 
 
 class ApiServer:
@@ -56,7 +72,7 @@ class ApiServer:
         self._table = tuple(kinds)
         self._store: Store | None = None
         self._http: HttpServer | None = None
-        self._expiry: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._ready = False
 
     @property
@@ -70,23 +86,23 @@ class ApiServer:
         started = self._clock.monotonic()
         self._store = self._open_store()
         try:
-            registry = self._registry(self._store)
-            self._http = self._server(registry)
-            await bootstrap(registry, self._address())
+            security = secure(self._store, self._config.state_dir, self._clock)
+            registry = self._registry(self._store, security)
+            self._http = self._server(registry, security)
+            await self._bootstrap(registry)
             await self._listen(self._http)
         except BaseException:
             await self.stop()
             raise
-        self._expiry = asyncio.create_task(expiry.run(registry, self._clock), name="event-expiry")
+        self._tasks.append(asyncio.create_task(expiry.run(registry, self._clock), name="event-expiry"))
         self._ready = True
         log.info("started", ms=round((self._clock.monotonic() - started) * 1000), revision=self._store.revision)
 
     async def stop(self) -> None:
         """End streams, let running requests finish, make everything durable."""
         self._ready = False
-        if self._expiry is not None:
-            self._expiry.cancel()
-            self._expiry = None
+        while self._tasks:
+            self._tasks.pop().cancel()
         if self._http is not None:
             await self._http.stop(self._config.drain_seconds)
             self._http = None
@@ -94,6 +110,18 @@ class ApiServer:
             self._store.close()
             log.info("stopped", revision=self._store.revision)
             self._store = None
+
+    async def _bootstrap(self, registry: Registry) -> None:
+        """What has to be there before the first request."""
+        accounts = DefaultAccounts(registry)
+        accounts.start()
+        await bootstrap(registry, self._address())
+        await accounts.settle()
+        writer = RolesWriter(registry)
+        await roles.reconcile(registry.store, writer)
+        aggregation = roles.Aggregation(registry.store, writer)
+        await aggregation.settle()
+        self._tasks.append(asyncio.create_task(aggregation.run(), name="role-aggregation"))
 
     def _open_store(self) -> Store:
         folder = self._config.state_dir
@@ -105,23 +133,27 @@ class ApiServer:
             raise
         return store
 
-    def _registry(self, store: Store) -> Registry:
+    def _registry(self, store: Store, security: Security) -> Registry:
         kinds = Kinds(self._table, schema.load())
         allocator = ServiceAllocator(store, IPv4Network(self._config.service_cidr))
-        return Registry(store, kinds, allocator, self._clock)
+        plugins = admission.plugins(
+            security.authority, service_account_admission=self._config.service_account_admission
+        )
+        return Registry(store, kinds, allocator, self._clock, plugins)
 
-    def _server(self, registry: Registry) -> HttpServer:
+    def _server(self, registry: Registry, security: Security) -> HttpServer:
         store, kinds = registry.store, registry.kinds
         checks = {"store": lambda: str(store.broken.result()) if store.broken.done() else ""}
         health = Health(checks, {"start": lambda: "" if self._ready else "not yet"})
         pods = Pods(registry, self._clock, self._config.kubelet_socket)
-        app = App(
-            kinds, self._security(store), Objects(registry, self._clock), pods, Discovery(kinds), OpenApi(kinds), health
+        special = (
+            Accounts(registry, security.tokens, self._clock).answer,
+            Reviews(kinds, security.authority, security.tokens).answer,
         )
+        issuer = Issuer(security.tokens, f"{self._config.advertise_host}:{self._config.advertise_port}")
+        objects = Objects(registry, self._clock)
+        app = App(kinds, security, special, issuer, objects, pods, Discovery(kinds), OpenApi(kinds), health)
         return HttpServer(app.handle, log, limits=Limits(body_bytes=BODY_BYTES_MAX), refuse=_refuse)
-
-    def _security(self, store: Store) -> Security:
-        return security(store, self._config.state_dir, self._clock)
 
     def _address(self) -> Address:
         first = str(IPv4Network(self._config.service_cidr)[1])

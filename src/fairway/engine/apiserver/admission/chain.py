@@ -2,13 +2,21 @@
 
 from collections.abc import Callable, Sequence
 
-from fairway.engine.apiserver.admission import ingress_classes, namespaces
+from fairway.engine.apiserver.admission import ingress_classes, namespaces, nodes, roles, service_accounts
 from fairway.engine.apiserver.admission.review import Review
+from fairway.engine.apiserver.authorization import Authorization
 
 Plugin = Callable[[Review], None]
 """Changes the object in place, or raises ApiError to refuse it. Webhooks would need an awaitable twin of `admit`."""
 
 PLUGINS: tuple[Plugin, ...] = (namespaces.admit, ingress_classes.admit)
+"""Those that need nothing but the store."""
+
+
+def plugins(authorization: Authorization, *, service_account_admission: bool = True) -> tuple[Plugin, ...]:
+    """All plugins in order; those that change objects come first."""
+    accounts = (service_accounts.admit,) if service_account_admission else ()
+    return (*PLUGINS, *accounts, nodes.admit, roles.plugin(authorization))
 
 
 def admit(review: Review, plugins: Sequence[Plugin] = PLUGINS) -> None:

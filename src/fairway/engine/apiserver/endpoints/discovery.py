@@ -42,6 +42,7 @@ SERVED_SUBRESOURCES = frozenset(
     {
         "scale",
         "status",
+        "token",
         "finalize",
         "log",
         "binding",

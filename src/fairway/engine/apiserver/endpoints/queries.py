@@ -27,6 +27,15 @@ def parse(query: str) -> Query:
     return found
 
 
+def exact_name(query: Query) -> str:
+    """The name that a list or watch is restricted to by `fieldSelector=metadata.name=x`: rules may name it."""
+    selector = query.get("fieldSelector") if query else None
+    if not selector:
+        return ""
+    terms = [term.partition("=") for term in selector.split(",")]
+    return next((value.lstrip("=") for key, _, value in terms if key == "metadata.name"), "")
+
+
 def flag(query: Query, name: str) -> bool:
     """A boolean parameter: present and neither `false` nor `0`."""
     return name in query and query[name].lower() not in ("false", "0")

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from fairway.engine.apiserver import errors
-from fairway.engine.apiserver.registry import patches, scale
+from fairway.engine.apiserver import admission, errors
+from fairway.engine.apiserver.registry import patches, scale, versions
 from fairway.engine.apiserver.registry.allocation import ServiceAllocator
 from fairway.engine.apiserver.registry.bodies import Body, Decoded, decode
 from fairway.engine.apiserver.registry.filters import EVERYTHING, Filter
@@ -36,10 +36,17 @@ class Result(msgspec.Struct, frozen=True):
 class Registry:
     """The verbs. Every method raises ApiError for what the client did wrong."""
 
-    def __init__(self, store: Store, kinds: Kinds, allocator: ServiceAllocator, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        kinds: Kinds,
+        allocator: ServiceAllocator,
+        clock: Clock,
+        plugins: Sequence[admission.Plugin] = admission.PLUGINS,
+    ) -> None:
         self.store = store
         self.kinds = kinds
-        self._writes = Writes(store, kinds, allocator, clock)
+        self._writes = Writes(store, kinds, allocator, clock, plugins)
 
     # --- reading
 
@@ -92,9 +99,9 @@ class Registry:
             return await self._apply(kind, namespace, name, body, options, subresource)
         old = self._latest(kind, namespace, name)
         if subresource == _SCALE:
-            shown = scale.scale_of(old.object())
+            shown = scale.scale_of(versions.current(kind, old), kind.scale_paths)
             return await self._scale(kind, old, patches.patched(kind, None, how, shown, body.value), options)
-        wanted = patches.patched(kind, self.kinds.type(kind), how, old.object(), body.value)
+        wanted = patches.patched(kind, self.kinds.type(kind), how, versions.current(kind, old), body.value)
         decoded = self._decode(kind, Body(wanted, body.duplicates), options)
         return await self._update(kind, old, decoded, options, subresource)
 
@@ -145,7 +152,7 @@ class Registry:
         if old is None and (subresource or wanted["metadata"].get("resourceVersion")):
             raise errors.not_found(subject_of(kind, name))
         checked = self._decode(kind, Body(msgspec.json.decode(msgspec.json.encode(wanted)), body.duplicates), options)
-        live, now = old.object() if old else None, timestamp(self._writes.now())
+        live, now = versions.current(kind, old) if old else None, timestamp(self._writes.now())
         merged = patches.applied(kind, self.kinds.type(kind), live, wanted, options, now, subresource)
         decoded = decode(kind, self.kinds.type(kind), Body(merged), IGNORE)
         decoded = Decoded(decoded.obj, decoded.missing, checked.warnings)
@@ -157,7 +164,7 @@ class Registry:
     async def _scale(self, kind: Kind, old: Entry, wanted: Any, options: WriteOptions) -> Result:
         if not isinstance(wanted, dict):
             raise errors.bad_request("the body is not a Scale")
-        obj = scale.scaled(kind, old.object(), wanted)
+        obj = scale.scaled(kind, versions.current(kind, old), wanted)
         return await self._update(kind, old, Decoded(obj), options, _SCALE)
 
     async def _delete(self, kind: Kind, entry: Entry, options: DeleteOptions) -> Entry:

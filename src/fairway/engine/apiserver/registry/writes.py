@@ -43,11 +43,19 @@ class Change(msgspec.Struct, frozen=True):
 class Writes:
     """Everything up to the store is decided at once in the event loop; only the commit is waited for."""
 
-    def __init__(self, store: Store, kinds: Kinds, allocator: ServiceAllocator, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        kinds: Kinds,
+        allocator: ServiceAllocator,
+        clock: Clock,
+        plugins: Sequence[admission.Plugin] = admission.PLUGINS,
+    ) -> None:
         self.store = store
         self._kinds = kinds
         self._allocator = allocator
         self._clock = clock
+        self._plugins = plugins
 
     def now(self) -> datetime:
         return self._clock.now()
@@ -150,7 +158,7 @@ class Writes:
     ) -> None:
         subject = subject_of(kind, key.name)
         review = admission.Review(operation, key, subject, subresource, obj, old, options.user, self.store)
-        admission.admit(review)
+        admission.admit(review, self._plugins)
 
     def _allocate(self, key: Key, new: Object, old: Object | None) -> tuple[Sequence[Claim], list[Cause]]:
         return self._allocator.allocate(new, old) if key.resource == SERVICES else ((), [])

@@ -3,6 +3,7 @@
 from fairway.engine.apiserver.resources.configmaps import CONFIG_MAPS
 from fairway.engine.apiserver.resources.controllerrevisions import CONTROLLER_REVISIONS
 from fairway.engine.apiserver.resources.cronjobs import CRON_JOBS
+from fairway.engine.apiserver.resources.customresourcedefinitions import CUSTOM_RESOURCE_DEFINITIONS
 from fairway.engine.apiserver.resources.daemonsets import DAEMON_SETS
 from fairway.engine.apiserver.resources.deployments import DEPLOYMENTS
 from fairway.engine.apiserver.resources.endpoints import ENDPOINTS
@@ -24,6 +25,7 @@ from fairway.engine.apiserver.resources.policies import HORIZONTAL_POD_AUTOSCALE
 from fairway.engine.apiserver.resources.priorityclasses import PRIORITY_CLASSES
 from fairway.engine.apiserver.resources.quotas import LIMIT_RANGES, RESOURCE_QUOTAS
 from fairway.engine.apiserver.resources.replicasets import REPLICA_SETS
+from fairway.engine.apiserver.resources.reviews import REVIEWS
 from fairway.engine.apiserver.resources.roles import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES
 from fairway.engine.apiserver.resources.secrets import SECRETS
 from fairway.engine.apiserver.resources.serviceaccounts import SERVICE_ACCOUNTS
@@ -50,6 +52,8 @@ KINDS: tuple[Kind, ...] = (
     SECRETS,
     SERVICE_ACCOUNTS,
     SERVICES,
+    # apiextensions
+    CUSTOM_RESOURCE_DEFINITIONS,
     # apps
     CONTROLLER_REVISIONS,
     DAEMON_SETS,
@@ -73,6 +77,8 @@ KINDS: tuple[Kind, ...] = (
     CLUSTER_ROLES,
     ROLE_BINDINGS,
     ROLES,
+    # authentication, authorization
+    *REVIEWS,
     # scheduling, storage
     PRIORITY_CLASSES,
     STORAGE_CLASSES,
