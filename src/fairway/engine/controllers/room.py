@@ -13,6 +13,7 @@ from fairway.engine.controllers.garbage.controller import run as run_garbage
 from fairway.engine.controllers.job.controller import run as run_jobs
 from fairway.engine.controllers.namespace.controller import run as run_namespaces
 from fairway.engine.controllers.node.controller import run as run_nodes
+from fairway.engine.controllers.poddisruptionbudget.controller import run as run_disruption_budgets
 from fairway.engine.controllers.replicaset.controller import run as run_replica_sets
 from fairway.engine.controllers.serviceaccount.controller import run as run_service_accounts
 from fairway.engine.controllers.statefulset.controller import run as run_stateful_sets
@@ -35,6 +36,7 @@ CONTROLLERS: tuple[tuple[str, Run], ...] = (
     ("daemonset", run_daemon_sets),
     ("job", run_jobs),
     ("cronjob", run_cron_jobs),
+    ("poddisruptionbudget", run_disruption_budgets),
     ("endpointslice", run_endpoint_slices),
     ("namespace", run_namespaces),
     ("garbage", run_garbage),

@@ -306,6 +306,7 @@ class PodSpec(Noun, frozen=True):
     priority: int | None = None
     priority_class_name: str = ""
     share_process_namespace: bool = False
+    overhead: Mapping[str, str | int | float] = {}
 
 
 class ContainerStateWaiting(Noun, frozen=True):

@@ -2,14 +2,22 @@
 
 from collections.abc import Callable, Sequence
 
-from fairway.engine.apiserver.admission import ingress_classes, namespaces, nodes, roles, service_accounts
+from fairway.engine.apiserver.admission import (
+    ingress_classes,
+    limit_ranges,
+    namespaces,
+    nodes,
+    resource_quotas,
+    roles,
+    service_accounts,
+)
 from fairway.engine.apiserver.admission.review import Review
 from fairway.engine.apiserver.authorization import Authorization
 
 Plugin = Callable[[Review], None]
 """Changes the object in place, or raises ApiError to refuse it. Webhooks would need an awaitable twin of `admit`."""
 
-PLUGINS: tuple[Plugin, ...] = (namespaces.admit, ingress_classes.admit)
+PLUGINS: tuple[Plugin, ...] = (namespaces.admit, limit_ranges.admit, ingress_classes.admit, resource_quotas.admit)
 """Those that need nothing but the store."""
 
 

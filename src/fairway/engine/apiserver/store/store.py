@@ -119,6 +119,18 @@ class Store:
         """The version that a write has to build on: it may not be durable yet."""
         return self._pending[key] if key in self._pending else self.get(key)
 
+    def select_latest(self, resource: str, namespace: str) -> list[Entry]:
+        """As `select`, with writes on their way to the disk: what a decision that must not race builds on."""
+        entries = {entry.key: entry for entry in self.select(resource, namespace)}
+        for key, entry in self._pending.items():
+            if key.resource != resource or key.namespace != namespace:
+                continue
+            if entry is None:
+                entries.pop(key, None)
+            else:
+                entries[key] = entry
+        return [entries[key] for key in sorted(entries)]
+
     def put(self, key: Key, obj: Object, previous: Entry | None) -> asyncio.Future[Entry]:
         """Store an object in place of `previous` (None: create); sets its resourceVersion.
 
