@@ -16,6 +16,7 @@ _BUFFER_BYTES = 64 * 1024
 _PIECE_BYTES = 64 * 1024
 _MOST_HEAD_BYTES = 64 * 1024
 _MOST_BODY_BYTES = 1024 * 1024
+_LINGER_SECONDS = 3.0
 
 
 class Switched(msgspec.Struct, frozen=True):
@@ -108,13 +109,27 @@ async def join(client: Streams, server: Streams) -> None:
         asyncio.create_task(hung_up(client[1].get_extra_info("socket").fileno())),
     ]
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if tasks[1] in done and not tasks[2].done():
+            tasks[0].cancel()
+            await asyncio.gather(tasks[0], return_exceptions=True)
+            await _linger(client[0])
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for _, writer in (client, server):
             writer.close()
+
+
+async def _linger(reader: asyncio.StreamReader) -> None:
+    """Let the client close first: to close with its bytes unread is a reset, which eats what it has not read yet."""
+    try:
+        async with asyncio.timeout(_LINGER_SECONDS):
+            while await reader.read(_PIECE_BYTES):
+                pass
+    except (OSError, TimeoutError):
+        return
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -75,6 +75,7 @@ def container_spec(pod: Pod, container: Container, made: Ingredients, config: Co
         seccomp=may.seccomp,
         tty=container.tty,
         stdin=container.stdin,
+        stdin_once=container.stdin_once,
     )
 
 

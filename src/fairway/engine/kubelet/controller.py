@@ -22,8 +22,10 @@ from fairway.engine.kubelet.runtime.client import Runtime as RealRuntime
 from fairway.engine.kubelet.server import LogFile, NoLog, Server
 from fairway.engine.kubelet.states import States
 from fairway.engine.kubelet.stopping import Stopper
+from fairway.engine.kubelet.streaming.endpoints import Place, Streaming
+from fairway.engine.kubelet.streaming.protocols import Refusal
 from fairway.engine.kubelet.tools import Tools
-from fairway.engine.kubelet.volumes import Mounts, SystemMounts, Volumes
+from fairway.engine.kubelet.volumes import Mounts, SystemMounts, Tokens, Volumes
 from fairway.engine.kubelet.worker import PodKey, PodWorker
 from fairway.kube.api.config import ConfigMap, Secret
 from fairway.kube.api.meta import ObjectKey, ObjectMeta
@@ -106,7 +108,7 @@ class Kubelet:
             network=network,
             states=states,
             stopper=Stopper(runtime, states, rotation, reports, clock),
-            volumes=Volumes(config, lookup, mounts, clock, machine.allocatable),
+            volumes=Volumes(config, lookup, mounts, clock, machine.allocatable, Tokens(client, clock)),
             pulls=Pulls(images, lookup, reports, clock),
             lookup=lookup,
             reports=reports,
@@ -114,7 +116,7 @@ class Kubelet:
             allocatable=machine.allocatable,
         )
         self._node = NodeAgent(client, config, clock, reports, machine, runtime.limits_enforced)
-        self._server = Server(config, clock, self._find_log)
+        self._server = Server(config, clock, self._find_log, Streaming(runtime, self._find_place))
 
     async def run(self) -> None:
         """Join the cluster, take over what runs already, then keep every pod as it should be."""
@@ -184,6 +186,13 @@ class Kubelet:
         if worker is None:
             raise NoLog(404, f'pod "{key.name}" not found')
         return worker.log_file(container, previous=previous)
+
+    def _find_place(self, key: ObjectKey, container: str) -> Place:
+        pod = self._pods.cache.get(key)
+        worker = self._workers.get(pod.metadata.uid) if pod is not None else None
+        if worker is None:
+            raise Refusal(404, f'pod "{key.name}" not found')
+        return worker.place(container)
 
     async def _adopt(self) -> None:
         """Match what runs with what is written down and with the API; end what belongs to nobody."""

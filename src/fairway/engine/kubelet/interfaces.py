@@ -1,10 +1,12 @@
 """What the kubelet needs from the runtime, the pod network and the image service."""
 
+import socket
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from fairway.engine.kubelet.images import Credential, Image, Policy
 from fairway.engine.kubelet.runtime.model import ContainerSpec, ContainerState, ExecResult, SandboxState
+from fairway.engine.kubelet.runtime.sessions import Session
 
 
 class Runtime(Protocol):
@@ -27,6 +29,11 @@ class Runtime(Protocol):
         env: Mapping[str, str] | None = None,
         timeout_seconds: float | None = None,
     ) -> ExecResult: ...
+    async def open_command(
+        self, id: str, args: tuple[str, ...], env: Mapping[str, str] | None = None, *, tty: bool, stdin: bool
+    ) -> Session: ...
+    async def attach(self, id: str, *, stdin: bool, stdout: bool, stderr: bool) -> Session: ...
+    async def pod_socket(self, sandbox_id: str, family: int) -> socket.socket: ...
 
 
 class PodNetwork(Protocol):

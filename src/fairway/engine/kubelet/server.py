@@ -1,4 +1,4 @@
-"""The kubelet's HTTP door on a Unix socket: container logs for the API server."""
+"""The kubelet's HTTP door on a Unix socket: container logs and streams for the API server."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,6 +11,7 @@ import msgspec
 
 from fairway.engine.kubelet.config import Config
 from fairway.engine.kubelet.log_reader import LogOptions, copy
+from fairway.engine.kubelet.streaming.endpoints import Streaming
 from fairway.kube.api.meta import ObjectKey
 from fairway.toolkit import logs
 from fairway.toolkit.clock import Clock
@@ -42,12 +43,13 @@ FindLog = Callable[[ObjectKey, str, bool], LogFile]
 
 
 class Server:
-    """`GET /containerLogs/<namespace>/<pod>/<container>`, with the parameters of the API's log subresource."""
+    """`Streaming`, and `GET /containerLogs/<namespace>/<pod>/<container>` with the log subresource's parameters."""
 
-    def __init__(self, config: Config, clock: Clock, find: FindLog) -> None:
+    def __init__(self, config: Config, clock: Clock, find: FindLog, streaming: Streaming) -> None:
         self._config = config
         self._clock = clock
         self._find = find
+        self._streaming = streaming
 
     async def run(self) -> None:
         """Serve until cancelled.  Raises OSError when the socket cannot be made."""
@@ -62,6 +64,9 @@ class Server:
         parts = [unquote(part) for part in request.path.strip("/").split("/")]
         if parts == ["healthz"]:
             return Response(200, b"ok", _TEXT)
+        streams = self._streaming.answer(request, parts)
+        if streams is not None:
+            return streams
         if len(parts) != 4 or parts[0] != "containerLogs":
             return refusal(404, "404 page not found")
         if request.method != "GET":

@@ -26,6 +26,8 @@ from fairway.engine.kubelet.sandboxes import Sandboxes
 from fairway.engine.kubelet.server import LogFile, NoLog
 from fairway.engine.kubelet.snapshot import PodSeen, Trouble
 from fairway.engine.kubelet.stopping import Grace, run_hook
+from fairway.engine.kubelet.streaming import endpoints as streams
+from fairway.engine.kubelet.streaming.protocols import Refusal
 from fairway.engine.kubelet.tools import Tools
 from fairway.kube.api.pods import Container, Pod
 from fairway.toolkit import logs
@@ -105,6 +107,19 @@ class PodWorker:
             raise NoLog(400, f'{kind} "{name}" in pod "{pod}" not found')
         return LogFile(path, lambda: not previous and self._tools.states.is_alive(record.id))
 
+    def place(self, name: str) -> streams.Place:
+        """Where the running container `name`, or with an empty name the pod, is.  Raises Refusal."""
+        record = self._ledger.record
+        if not self._sandboxes.alive:
+            raise Refusal(404, f"pod not running: {pod_name(self._pod)}")
+        if not name:
+            return streams.Place(record.uid, record.sandbox)
+        run = record.container(name)
+        if run is None or run.termination is not None or not self._tools.states.is_alive(run.id):
+            raise Refusal(404, f'container not found ("{name}")')
+        container, _ = containers_of(self._pod).get(name, (None, False))
+        return streams.Place(record.uid, record.sandbox, run.id, container is not None and container.tty)
+
     async def sync(self, pod: Pod) -> float | None:
         """One pass; the seconds after which to look again.  Raises ApiError, Unreachable, OSError."""
         await self._take(self._reporter.newest(pod))
@@ -114,7 +129,7 @@ class PodWorker:
         if actions.finished:
             self._checks.close()
             await self._reporter.delete(self._pod)
-        return actions.wait_seconds
+        return self._next_look(actions)
 
     async def sync_gone(self) -> None:
         """One pass for a pod that the API no longer has: end it quickly and leave nothing.  Raises OSError."""
@@ -144,9 +159,15 @@ class PodWorker:
         before, after = self._pod.metadata, pod.metadata
         relabelled = (before.labels, before.annotations) != (after.labels, after.annotations)
         self._pod = pod
-        if (relabelled or self._fresh_sources) and self._sandboxes.alive:
+        stale = self._sandboxes.alive and self._tools.volumes.stale_in(pod) == 0
+        if (relabelled or self._fresh_sources or stale) and self._sandboxes.alive:
             self._fresh_sources = False
             await self._tools.volumes.refresh(pod)
+
+    def _next_look(self, actions: PodActions) -> float | None:
+        """When the plan wants it, or when a token is to be renewed."""
+        stale = self._tools.volumes.stale_in(self._pod) if self._sandboxes.alive else None
+        return min((seconds for seconds in (actions.wait_seconds, stale) if seconds is not None), default=None)
 
     def _advance(self) -> PodActions:
         """Take in what happened, decide, begin what is to be done."""
