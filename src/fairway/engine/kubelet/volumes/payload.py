@@ -26,6 +26,8 @@ class Objects(msgspec.Struct, frozen=True, kw_only=True):
 
     config_maps: Mapping[str, ConfigMap] = {}
     secrets: Mapping[str, Secret] = {}
+    tokens: Mapping[str, str] = {}
+    """By path in the volume."""
     allocatable: Mapping[str, str] = {}
     ip: str = ""
     host_ip: str = ""
@@ -59,7 +61,8 @@ def secret_names(volume: Volume) -> set[str]:
 
 def has_secrets(volume: Volume) -> bool:
     """Whether the files must not touch a disk."""
-    return bool(secret_names(volume))
+    tokens = any(source.get("serviceAccountToken") for source in _projections(volume))
+    return tokens or bool(secret_names(volume))
 
 
 def _projections(volume: Volume) -> list[Mapping[str, Any]]:
@@ -79,7 +82,7 @@ def _files(pod: Pod, volume: Volume, objects: Objects) -> tuple[File, ...]:
 
 
 def _projected(pod: Pod, volume: str, source: Mapping[str, Any], mode: int, objects: Objects) -> tuple[File, ...]:
-    """One source of a projected volume.  Service account tokens are not issued yet: that source gives no file."""
+    """One source of a projected volume."""
     if config_map := source.get("configMap"):
         return _from_config_map(volume, decode(ConfigMapVolume, {**config_map, "defaultMode": mode}), objects)
     if secret := source.get("secret"):
@@ -87,7 +90,17 @@ def _projected(pod: Pod, volume: str, source: Mapping[str, Any], mode: int, obje
         return _from_secret(volume, decode(SecretVolume, renamed), objects)
     if downward := source.get("downwardAPI"):
         return _from_downward(pod, decode(DownwardVolume, downward).items, mode, objects)
+    if token := source.get("serviceAccountToken"):
+        return _from_token(pod, token.get("path", ""), mode, objects)
     return ()
+
+
+def _from_token(pod: Pod, path: str, mode: int, objects: Objects) -> tuple[File, ...]:
+    """Only the pod's group may read a token when it has one, as upstream does."""
+    token = objects.tokens.get(path)
+    if token is None:
+        return ()
+    return (File(path, token.encode(), 0o600 if pod.spec.security_context.fs_group is not None else mode),)
 
 
 def _from_config_map(volume: str, source: ConfigMapVolume, objects: Objects) -> tuple[File, ...]:

@@ -13,8 +13,10 @@ from fairway.engine.kubelet.volumes import atomic_folder, payload
 from fairway.engine.kubelet.volumes.host_path import host_path
 from fairway.engine.kubelet.volumes.mounts import Mounts
 from fairway.engine.kubelet.volumes.ownership import give_to_group
+from fairway.engine.kubelet.volumes.tokens import Tokens
 from fairway.kube.api import quantities
 from fairway.kube.api.pods import Container, EmptyDirVolume, Pod, Volume, VolumeMount
+from fairway.kube.client.errors import ApiError
 from fairway.toolkit.clock import Clock
 
 
@@ -22,13 +24,20 @@ class Volumes:
     """The volumes of every pod of this node, each a folder below the pod's own."""
 
     def __init__(
-        self, config: Config, lookup: Lookup, mounts: Mounts, clock: Clock, allocatable: Mapping[str, str]
+        self,
+        config: Config,
+        lookup: Lookup,
+        mounts: Mounts,
+        clock: Clock,
+        allocatable: Mapping[str, str],
+        tokens: Tokens,
     ) -> None:
         self._config = config
         self._lookup = lookup
         self._mounts = mounts
         self._clock = clock
         self._allocatable = allocatable
+        self._tokens = tokens
 
     async def prepare(self, pod: Pod) -> None:
         """Set up everything; what is there already is left alone.  Raises VolumeProblem, ApiError, Unreachable."""
@@ -42,16 +51,20 @@ class Volumes:
         """Bring generated files up to date; whether any changed.
 
         A source that has gone meanwhile leaves the last files in place, as upstream does: running programs keep them.
-        Raises OSError, ApiError, Unreachable.
+        So does a token that the API refuses.  Raises OSError, Unreachable.
         """
         changed = False
         for volume in pod.spec.volumes:
             if payload.is_generated(volume):
                 try:
                     changed |= await self._generate(pod, volume)
-                except VolumeProblem:
+                except (VolumeProblem, ApiError):
                     continue
         return changed
+
+    def stale_in(self, pod: Pod) -> float | None:
+        """Seconds until `refresh` has something to renew by itself: a token; None when there is none."""
+        return self._tokens.stale_in(pod)
 
     def mounts_of(self, pod: Pod, container: Container, variables: Mapping[str, str]) -> tuple[Mount, ...]:
         """How a container mounts its volumes, parents first.  Raises StartRefused for a path that does not work."""
@@ -125,6 +138,7 @@ class Volumes:
         return payload.Objects(
             config_maps=await self._lookup.config_maps(namespace, payload.config_map_names(volume)),
             secrets=await self._lookup.secrets(namespace, payload.secret_names(volume)),
+            tokens=await self._tokens.of(pod, volume),
             allocatable=self._allocatable,
             ip=pod.status.pod_ip,
             host_ip=self._config.node_ip,
