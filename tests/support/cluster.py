@@ -70,9 +70,10 @@ class Cluster(msgspec.Struct):
 
     def _ready(self) -> bool:
         try:
-            return bool(json.loads((self.state_dir / "instance.json").read_bytes())["ready"])
+            found = json.loads((self.state_dir / "instance.json").read_bytes())
         except (OSError, ValueError):
             return False
+        return bool(found["pid"] == self.process.pid and found["ready"])
 
     def stop(self, number: int = signal.SIGINT) -> None:
         """End it as Ctrl-C does."""
@@ -107,16 +108,21 @@ class Cluster(msgspec.Struct):
         return self.kubectl("apply", "-f", "-", text=manifest)
 
     def engine_pid(self) -> int:
-        """The engine's process id on the host."""
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdecimal():
-                try:
-                    words = (folder / "cmdline").read_bytes().split(b"\0")
-                except OSError:
-                    continue
-                if b"fairway.processes.engine" in words and any(str(self.state_dir).encode() in word for word in words):
+        """The engine's process id on the host; one that is just being started again is waited for."""
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            for folder in Path("/proc").iterdir():
+                if folder.name.isdecimal() and self._is_engine(folder):
                     return int(folder.name)
-        raise AssertionError("no engine runs")
+            time.sleep(0.02)
+        raise AssertionError(f"no engine runs\n{self.log()}")
+
+    def _is_engine(self, folder: Path) -> bool:
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            return False
+        return b"fairway.processes.engine" in words and any(str(self.state_dir).encode() in word for word in words)
 
     def target(self, host: str, path: str = "/", *, tls: ssl.SSLContext | None = None) -> Target:
         return Target("127.0.0.1", self.https if tls else self.http, host, path, tls)
