@@ -25,7 +25,7 @@ from fairway.engine.apiserver.endpoints import (
     Reviews,
     answers,
 )
-from fairway.engine.apiserver.registry import Kinds, Registry, ServiceAllocator
+from fairway.engine.apiserver.registry import Definitions, Kinds, Registry, ServiceAllocator
 from fairway.engine.apiserver.resources import KINDS, Kind
 from fairway.engine.apiserver.roles_writer import RolesWriter
 from fairway.engine.apiserver.security import Security
@@ -113,6 +113,9 @@ class ApiServer:
 
     async def _bootstrap(self, registry: Registry) -> None:
         """What has to be there before the first request."""
+        definitions = Definitions(registry)
+        definitions.start()
+        self._tasks.append(asyncio.create_task(definitions.run(), name="custom-resource-definitions"))
         accounts = DefaultAccounts(registry)
         accounts.start()
         await bootstrap(registry, self._address())

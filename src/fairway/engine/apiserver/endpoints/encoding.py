@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from fairway.engine.apiserver.endpoints.forms import METADATA, TABLE, Form
+from fairway.engine.apiserver.registry import versions
 from fairway.engine.apiserver.resources import Kind
 from fairway.engine.apiserver.store import Entry
 
@@ -30,6 +31,8 @@ class ListMeta(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 
 def one(kind: Kind, entry: Entry, form: Form, now: datetime, *, columns: bool = True) -> bytes:
     """One object. A Table without `columns` leaves out their definitions, as all but the first event of a watch do."""
+    if kind.conversion is not None:
+        entry = versions.shown(kind, entry)
     if form.style == TABLE:
         meta = ListMeta(str(entry.revision))
         return _table(kind, [entry], form, meta, now, columns=columns)
@@ -38,6 +41,8 @@ def one(kind: Kind, entry: Entry, form: Form, now: datetime, *, columns: bool = 
 
 def many(kind: Kind, entries: Sequence[Entry], form: Form, meta: ListMeta, now: datetime) -> bytes:
     """A list."""
+    if kind.conversion is not None:
+        entries = [versions.shown(kind, entry) for entry in entries]
     if form.style == TABLE:
         return _table(kind, entries, form, meta, now, columns=True) + b"\n"
     if form.style == METADATA:

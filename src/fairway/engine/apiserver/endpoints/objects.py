@@ -17,6 +17,7 @@ from fairway.engine.apiserver.registry import (
     resource_of,
     scale,
     subject_of,
+    versions,
 )
 from fairway.engine.apiserver.registry.filters import FieldTerm
 from fairway.engine.apiserver.store import Entry, Key
@@ -187,7 +188,7 @@ class Objects:
 
     def _show(self, call: Call, entry: Entry, form: forms.Form | None = None, status: int = 200) -> Response:
         if call.target.subresource == "scale":
-            return answers.value(scale.scale_of(entry.object()), status)
+            return answers.value(scale.scale_of(versions.current(call.kind, entry), call.kind.scale_paths), status)
         form = form or self._form(call)
         body = encoding.one(call.kind, entry, form, self._clock.now())
         return answers.json(body + b"\n", status)

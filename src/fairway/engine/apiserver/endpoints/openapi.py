@@ -44,7 +44,10 @@ class OpenApi:
 
     def _document(self, pair: GroupVersion) -> bytes:
         if pair not in self._documents:
-            document = openapi.document(self._kinds.schemas, self._kinds.all, *pair)
+            group, version = pair
+            served = [kind for kind in self._kinds.all if (kind.group, kind.version) == pair]
+            own = {kind.kind: dict(kind.custom.raw) for kind in served if kind.custom is not None}
+            document = openapi.document(self._kinds.schemas, served, group, version, own)
             self._documents[pair] = msgspec.json.encode(document)
             self._hashes[pair] = openapi.digest(self._documents[pair])
         return self._documents[pair]

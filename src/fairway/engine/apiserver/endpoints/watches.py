@@ -164,7 +164,7 @@ class Watch:
             return None
         if self._form.style == TABLE and self._first:
             return encoding.event(seen, self._payload(self._shown(seen, event)))
-        key = (seen, self._form)
+        key = (seen, self._form, self._kind.api_version)
         line = event.lines.get(key)
         if line is None:
             line = event.lines[key] = encoding.event(seen, self._payload(self._shown(seen, event)))

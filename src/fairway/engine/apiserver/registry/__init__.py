@@ -1,7 +1,9 @@
 """The create, read, update, patch and delete flow that all kinds share."""
 
+from fairway.engine.apiserver.registry import versions as versions
 from fairway.engine.apiserver.registry.allocation import ServiceAllocator as ServiceAllocator
 from fairway.engine.apiserver.registry.bodies import Body as Body
+from fairway.engine.apiserver.registry.definitions import Definitions as Definitions
 from fairway.engine.apiserver.registry.filters import EVERYTHING as EVERYTHING
 from fairway.engine.apiserver.registry.filters import Filter as Filter
 from fairway.engine.apiserver.registry.kinds import Kinds as Kinds

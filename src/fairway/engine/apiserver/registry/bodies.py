@@ -8,6 +8,7 @@ import msgspec
 from fairway.engine.apiserver import errors, schema
 from fairway.engine.apiserver.registry.options import STRICT, WARN
 from fairway.engine.apiserver.resources import Cause, Kind
+from fairway.engine.apiserver.schema.custom import Compiled
 from fairway.engine.apiserver.store.entries import Object
 
 
@@ -36,6 +37,8 @@ def decode(kind: Kind, type: schema.Type | None, body: Body, field_validation: s
     _check_kind(kind, obj)
     metadata = obj.get("metadata")
     obj = {**obj, "kind": kind.kind, "apiVersion": kind.api_version, "metadata": {} if metadata is None else metadata}
+    if kind.custom is not None:
+        return _custom(kind, kind.custom, obj, body, field_validation)
     if type is None:
         return _finished(kind, obj, (), _complaints((), body.duplicates))
     report = schema.check(type, obj)
@@ -48,6 +51,21 @@ def decode(kind: Kind, type: schema.Type | None, body: Body, field_validation: s
     return _finished(
         kind, schema.complete(type, schema.prune(type, obj)), missing, complaints if field_validation == WARN else ()
     )
+
+
+def _custom(kind: Kind, custom: Compiled, obj: Object, body: Body, field_validation: str) -> Decoded:
+    """Only metadata has types that can fail to decode; the rest is pruned now and validated later."""
+    metadata = custom.type.fields["metadata"]
+    report = schema.check(metadata, obj["metadata"])
+    if report.wrong:
+        raise errors.bad_request(f"{_cannot(kind)}: {report.wrong[0].message}")
+    unknown = [f"metadata.{path}" for path in report.unknown] + custom.fit(obj)
+    complaints = _complaints(unknown, body.duplicates)
+    if complaints and field_validation == STRICT:
+        raise errors.bad_request(f"{_cannot(kind)}: strict decoding error: {', '.join(complaints)}")
+    obj["metadata"] = schema.prune(metadata, obj["metadata"])
+    warnings = complaints if field_validation == WARN else ()
+    return _finished(kind, obj, (), (kind.warning, *warnings) if kind.warning else warnings)
 
 
 def _finished(kind: Kind, obj: Object, missing: tuple[Cause, ...], warnings: tuple[str, ...]) -> Decoded:

@@ -25,6 +25,7 @@ class Outcome(Enum):
 
 def plan(kind: Kind, obj: Object, options: DeleteOptions, now: datetime) -> Outcome:
     """Decide, and change `obj` accordingly."""
+    kind.prepare_delete(obj)
     metadata = obj["metadata"]
     before = list(metadata.get("finalizers") or ())
     finalizers = _finalizers(before, options.propagation_policy)

@@ -9,7 +9,7 @@ from fairway.engine.apiserver.resources import Kind
 
 def resource_of(kind: Kind) -> str:
     """What store keys call the kind: `pods`, `apps/deployments`."""
-    return f"{kind.group}/{kind.plural}" if kind.group else kind.plural
+    return kind.stored_as or (f"{kind.group}/{kind.plural}" if kind.group else kind.plural)
 
 
 def subject_of(kind: Kind, name: str = "") -> Subject:
@@ -18,7 +18,7 @@ def subject_of(kind: Kind, name: str = "") -> Subject:
 
 
 class Kinds:
-    """A lookup over a table of kinds. Kinds of CRDs will join and leave through `replace`."""
+    """A lookup over a table of kinds. Kinds of CRDs join and leave through `replace`."""
 
     def __init__(self, kinds: Iterable[Kind], schemas: schema.Schemas) -> None:
         self.schemas = schemas
@@ -47,4 +47,6 @@ class Kinds:
 
     def type(self, kind: Kind) -> schema.Type | None:
         """The structure of the kind's objects, or None when it is not described."""
+        if kind.custom is not None:
+            return kind.custom.type
         return self.schemas.kind(kind.group, kind.version, kind.kind)

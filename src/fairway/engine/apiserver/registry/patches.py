@@ -28,10 +28,11 @@ def patched(kind: Kind, structure: schema.Type | None, how: PatchType, current: 
             result = json_patch.apply(current, patch)
         elif how is PatchType.MERGE:
             result = merge_patch.apply(current, patch)
-        elif structure is not None:
+        elif structure is not None and kind.custom is None:
             result = strategic.apply(structure, current, patch)
         else:
-            raise errors.unsupported_media_type([PatchType.JSON.value, PatchType.MERGE.value])
+            accepted = (PatchType.JSON, PatchType.MERGE, PatchType.APPLY)
+            raise errors.unsupported_media_type([how.value for how in accepted])
     except PatchError as error:
         raise _refused(error) from error
     if not isinstance(result, dict):

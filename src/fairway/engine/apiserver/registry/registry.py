@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -121,6 +122,10 @@ class Registry:
         """Store a change that the server itself made to the latest version: a binding, for example."""
         change = Change(keep_nothing, subresource, validated=False)
         return await self._writes.update(kind, old, Decoded(obj), options, change)
+
+    def now(self) -> datetime:
+        """The server's time."""
+        return self._writes.now()
 
     def latest(self, kind: Kind, namespace: str, name: str) -> Entry:
         """The version that a write has to build on."""

@@ -3,6 +3,8 @@
 from fairway.engine.apiserver import errors
 from fairway.engine.apiserver.registry.kinds import subject_of
 from fairway.engine.apiserver.resources import Cause, Kind
+from fairway.engine.apiserver.resources.custom import at
+from fairway.engine.apiserver.resources.kind import ScalePaths
 from fairway.engine.apiserver.store.entries import Object
 from fairway.kube.api import selectors
 from fairway.kube.api.meta import LabelSelector
@@ -12,13 +14,13 @@ API_VERSION, KIND = "autoscaling/v1", "Scale"
 _METADATA = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
 
 
-def scale_of(obj: Object) -> Object:
+def scale_of(obj: Object, paths: ScalePaths) -> Object:
     """How many replicas an object wants and has."""
-    metadata, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
-    shown: Object = {"replicas": int(status.get("replicas") or 0)}
-    if selector := selector_text(spec.get("selector")):
+    metadata, replicas = obj["metadata"], at(obj, paths.replicas)
+    shown: Object = {"replicas": int(at(obj, paths.current) or 0)}
+    if selector := _selector(obj, paths):
         shown["selector"] = selector
-    wanted = {"replicas": spec["replicas"]} if spec.get("replicas") else {}
+    wanted = {"replicas": replicas} if replicas else {}
     kept = {key: metadata[key] for key in _METADATA if key in metadata}
     return {"kind": KIND, "apiVersion": API_VERSION, "metadata": kept, "spec": wanted, "status": shown}
 
@@ -36,9 +38,22 @@ def scaled(kind: Kind, obj: Object, scale: Object) -> Object:
         raise errors.invalid(subject, [Cause("FieldValueInvalid", why, "spec.replicas")])
     if metadata.get("uid") and metadata["uid"] != obj["metadata"]["uid"]:
         raise errors.modified(subject_of(kind, name))
-    obj["spec"] = {**(obj.get("spec") or {}), "replicas": replicas}
+    _put(obj, kind.scale_paths.replicas, replicas)
     obj["metadata"]["resourceVersion"] = metadata.get("resourceVersion") or ""
     return obj
+
+
+def _put(obj: Object, path: tuple[str, ...], value: object) -> None:
+    inner = obj
+    for key in path[:-1]:
+        inner = inner.setdefault(key, {})
+    inner[path[-1]] = value
+
+
+def _selector(obj: Object, paths: ScalePaths) -> str:
+    if paths.selector:
+        return str(at(obj, paths.selector) or "")
+    return selector_text((obj.get("spec") or {}).get("selector"))
 
 
 def selector_text(selector: Object | None) -> str:

@@ -8,7 +8,7 @@ import msgspec
 
 from fairway.engine.apiserver import admission, errors, schema
 from fairway.engine.apiserver.apply import managed_fields
-from fairway.engine.apiserver.registry import deletion, identity
+from fairway.engine.apiserver.registry import deletion, identity, versions
 from fairway.engine.apiserver.registry.allocation import RESOURCE as SERVICES
 from fairway.engine.apiserver.registry.allocation import Claim, ServiceAllocator
 from fairway.engine.apiserver.registry.bodies import Decoded
@@ -86,7 +86,7 @@ class Writes:
         if options.dry_run:
             self._allocator.release(claims)
             return _imagined(key, obj, None)
-        return await self._commit(self.store.put, key, obj, None, claims)
+        return await self._commit(self.store.put, key, versions.stored(kind, obj), None, claims)
 
     def _name(self, kind: Kind, namespace: str, obj: Object) -> Key:
         metadata = obj["metadata"]
@@ -107,7 +107,7 @@ class Writes:
 
     async def update(self, kind: Kind, old: Entry, decoded: Decoded, options: WriteOptions, change: Change) -> Entry:
         """`old` is the latest version; an update that changes nothing gives it back. Raises ApiError."""
-        before, new, key = old.object(), decoded.obj, old.key
+        before, new, key = versions.current(kind, old), decoded.obj, old.key
         identity.keep(kind, key, new["metadata"], before["metadata"])
         self._admit(admission.UPDATE, kind, key, change.subresource, new, before, options)
         change.prepare(new, before)
@@ -125,14 +125,14 @@ class Writes:
             self._allocator.release(claims)
             return _imagined(key, new, old)
         if deletion.is_over(kind, new):
-            return await self._commit(self.store.delete, key, new, old, claims)
-        return await self._commit(self.store.put, key, new, old, claims)
+            return await self._commit(self.store.delete, key, versions.stored(kind, new), old, claims)
+        return await self._commit(self.store.put, key, versions.stored(kind, new), old, claims)
 
     # --- delete
 
     async def delete(self, kind: Kind, old: Entry, options: DeleteOptions) -> tuple[Entry, bool]:
         """The object's last state and whether it is gone; otherwise it was marked. Raises ApiError."""
-        key, obj = old.key, old.object()
+        key, obj = old.key, versions.current(kind, old)
         _check_preconditions(kind, old, options)
         self._admit(admission.DELETE, kind, key, "", None, obj, options)
         outcome = deletion.plan(kind, obj, options, self.now())
@@ -142,7 +142,7 @@ class Writes:
         if options.dry_run:
             return _imagined(key, obj, old), removed
         write = self.store.delete if removed else self.store.put
-        return await self._commit(write, key, obj, old, ()), removed
+        return await self._commit(write, key, versions.stored(kind, obj), old, ()), removed
 
     # --- parts
 
@@ -171,7 +171,7 @@ class Writes:
     def _complete(self, kind: Kind, obj: Object) -> Object:
         """With the counters that a fresh status always shows: strict clients insist on them."""
         structure = self._kinds.type(kind)
-        return obj if structure is None else schema.complete(structure, obj)
+        return obj if structure is None or kind.custom is not None else schema.complete(structure, obj)
 
     def _own(self, kind: Kind, old: Object | None, new: Object, options: WriteOptions, subresource: str) -> Object:
         """Record which manager owns which field."""

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from fairway.engine.apiserver.resources import ages, names
+from fairway.engine.apiserver.schema.custom import Compiled
 
 Object = dict[str, Any]
 """An API object as decoded from JSON; types are already checked against the schema, fields may be absent or null."""
@@ -125,6 +126,25 @@ def _desired(obj: Object) -> Object:
     return {key: value for key, value in obj.items() if key not in ("metadata", "status", "kind", "apiVersion")}
 
 
+class Conversion(msgspec.Struct, frozen=True):
+    """Between the form in which objects are stored and the form in which this kind shows them.
+
+    `needed(revision, data)` says whether a stored version looks different; `read` and `write` may change what they get.
+    """
+
+    needed: Callable[[int, bytes], bool]
+    read: Callable[[Object], Object]
+    write: Callable[[Object], Object]
+
+
+class ScalePaths(msgspec.Struct, frozen=True):
+    """Where the `scale` subresource finds its numbers. A `selector` is a text; without one, spec.selector counts."""
+
+    replicas: tuple[str, ...] = ("spec", "replicas")
+    current: tuple[str, ...] = ("status", "replicas")
+    selector: tuple[str, ...] = ()
+
+
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """A resource: its names, what clients may do with it, and its own rules as pure functions.
 
@@ -154,6 +174,15 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     delete_returns_object: bool = False
     default_grace_seconds: Callable[[Object], int] | None = None
     name_rule: Callable[[str], list[str]] = names.dns_subdomain
+    prepare_delete: Callable[[Object], None] = nothing
+    scale_paths: ScalePaths = ScalePaths()
+    stored_as: str = ""
+    """What store keys call it, where another kind stores the same objects."""
+    conversion: Conversion | None = None
+    custom: Compiled | None = None
+    """The schema of a kind that a CRD defines."""
+    warning: str = ""
+    """Told to every client that uses the kind."""
 
     @property
     def api_version(self) -> str:
