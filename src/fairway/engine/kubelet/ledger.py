@@ -128,7 +128,8 @@ class Ledger:
 
 def containers_of(pod: Pod) -> dict[str, tuple[Container, bool]]:
     """Every container of a pod by name, and whether it is an init container."""
-    every = {container.name: (container, False) for container in pod.spec.containers}
+    others: tuple[Container, ...] = (*pod.spec.containers, *pod.spec.ephemeral_containers)
+    every = {container.name: (container, False) for container in others}
     return every | {container.name: (container, True) for container in pod.spec.init_containers}
 
 

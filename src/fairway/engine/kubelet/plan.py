@@ -10,7 +10,7 @@ import msgspec
 
 from fairway.engine.kubelet import backoff
 from fairway.engine.kubelet.snapshot import Backoff, ContainerSeen, PodSeen
-from fairway.kube.api.pods import Container, Pod
+from fairway.kube.api.pods import Container, EphemeralContainer, Pod
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -193,6 +193,11 @@ class _Decisions:
         elif run is None or self._wants_start(container, run, init=init):
             self._start(container, run)
 
+    def consider_once(self, container: EphemeralContainer) -> None:
+        """Start an ephemeral container that never ran."""
+        if container.name not in self.seen.containers and container.name not in self.seen.busy:
+            self._start(container, None)
+
     def _check(self, container: Container, run: ContainerSeen) -> None:
         if run.failed_probe:
             message = f"Container {run.name} failed {run.failed_probe} probe, will be restarted"
@@ -231,6 +236,8 @@ class _Decisions:
 
 def _run(pod: Pod, seen: PodSeen) -> PodActions:
     decisions = _Decisions(pod, seen)
+    for ephemeral in pod.spec.ephemeral_containers:
+        decisions.consider_once(ephemeral)
     initialized = is_initialized(pod, seen)
     for container in pod.spec.init_containers:
         if is_sidecar(container) or not initialized:

@@ -8,7 +8,7 @@ from fairway.engine.kubelet.plan import is_done, is_expired, is_sidecar
 from fairway.engine.kubelet.resources import qos_class
 from fairway.engine.kubelet.snapshot import PodSeen
 from fairway.kube.api.meta import timestamp
-from fairway.kube.api.pods import Pod
+from fairway.kube.api.pods import EphemeralContainer, Pod
 
 Json = dict[str, Any]
 
@@ -36,7 +36,14 @@ def pod_status(pod: Pod, seen: PodSeen, *, host_ip: str) -> Json:
     if init:
         status["initContainerStatuses"] = init
     status["containerStatuses"] = sorted(main, key=lambda each: str(each["name"]))
+    if pod.spec.ephemeral_containers:
+        status["ephemeralContainerStatuses"] = [_ephemeral(pod, each, seen) for each in pod.spec.ephemeral_containers]
     return status
+
+
+def _ephemeral(pod: Pod, container: EphemeralContainer, seen: PodSeen) -> Json:
+    """Never ready, never restarted."""
+    return {**container_status(pod, container, seen, init=False, ending=True), "ready": False}
 
 
 def _started(pod: Pod, seen: PodSeen) -> bool:

@@ -29,7 +29,7 @@ from fairway.engine.kubelet.stopping import Grace, run_hook
 from fairway.engine.kubelet.streaming import endpoints as streams
 from fairway.engine.kubelet.streaming.protocols import Refusal
 from fairway.engine.kubelet.tools import Tools
-from fairway.kube.api.pods import Container, Pod
+from fairway.kube.api.pods import Container, EphemeralContainer, Pod
 from fairway.toolkit import logs
 
 log = logs.get("kubelet")
@@ -278,6 +278,7 @@ class PodWorker:
         try:
             sandbox = starting.Sandbox(record.sandbox, record.ip)
             spec = await starting.prepare(self._tools, self._pod, container, image, start, sandbox)
+            spec = msgspec.structs.replace(spec, pid_target=self._target(container))
         except StartRefused as refused:
             self._trouble(start.name, refused)
             return
@@ -286,6 +287,16 @@ class PodWorker:
         if await self._launch(container, image, start, spec):
             self._wake()
             await self._post_start(container, spec.id)
+
+    def _target(self, container: Container) -> str:
+        """The id of the container whose processes an ephemeral one wants to see.  Raises StartRefused."""
+        name = container.target_container_name if isinstance(container, EphemeralContainer) else ""
+        if not name:
+            return ""
+        target = self._ledger.record.container(name)
+        if target is None or not self._tools.states.is_alive(target.id):
+            raise StartRefused("CreateContainerError", f'unable to find target container "{name}"')
+        return target.id
 
     async def _launch(self, container: Container, image: Image, start: Start, spec: ContainerSpec) -> bool:
         """Ask the runtime; whether the program runs."""

@@ -189,6 +189,12 @@ class Container(Noun, frozen=True):
     tty: bool = False
 
 
+class EphemeralContainer(Container, frozen=True):
+    """Added to a running pod to look at it; never restarted."""
+
+    target_container_name: str = ""
+
+
 class KeyToPath(Noun, frozen=True):
     key: str
     path: str
@@ -279,6 +285,7 @@ class SchedulingGate(Noun, frozen=True):
 class PodSpec(Noun, frozen=True):
     containers: tuple[Container, ...] = ()
     init_containers: tuple[Container, ...] = ()
+    ephemeral_containers: tuple[EphemeralContainer, ...] = ()
     volumes: tuple[Volume, ...] = ()
     node_name: str = ""
     node_selector: Mapping[str, str] = {}
@@ -358,6 +365,7 @@ class PodStatus(Noun, frozen=True):
     start_time: datetime | None = None
     init_container_statuses: tuple[ContainerStatus, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()
+    ephemeral_container_statuses: tuple[ContainerStatus, ...] = ()
     qos_class: str = ""
     observed_generation: int | None = None
 

@@ -184,6 +184,8 @@ class Registry:
 def _preparation(kind: Kind, subresource: str) -> Any:
     if subresource == _STATUS:
         return kind.prepare_status
+    if subresource in kind.prepare_parts:
+        return kind.prepare_parts[subresource]
     return _prepare_finalize if subresource == "finalize" else kind.prepare_update
 
 

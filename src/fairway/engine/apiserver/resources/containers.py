@@ -57,6 +57,11 @@ def validate_containers(spec: Object, field: str, around: Surroundings) -> list[
     return found + _host_port_conflicts(spec, field)
 
 
+def validate_one(container: Object, path: str, seen: set[str], around: Surroundings) -> list[Cause]:
+    """What every container must fulfil; `seen` are the names that are taken."""
+    return _name(container, path, seen) + _container(container, path, around)
+
+
 def _name(container: Object, path: str, seen: set[str]) -> list[Cause]:
     name = container.get("name") or ""
     if not name:

@@ -1,7 +1,7 @@
 """What a resource kind is: data plus the few pure functions that are truly its own."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -169,6 +169,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     prepare_create: Callable[[Object], None] = drop_status
     prepare_update: Callable[[Object, Object], None] = keep_status
     prepare_status: Callable[[Object, Object], None] = only_status
+    prepare_parts: Mapping[str, Callable[[Object, Object], None]] = {}
+    """By subresource: what of an update through it counts."""
     validate: Callable[[Object, Object | None], list[Cause]] = accept
     selectable: Callable[[Object], dict[str, str]] = no_fields
     delete_returns_object: bool = False

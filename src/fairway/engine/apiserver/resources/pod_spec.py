@@ -19,15 +19,9 @@ INT32_MAX = 2**31 - 1
 
 def validate_pod_spec(spec: Object, field: str) -> list[Cause]:
     """All causes at once, `field` being `spec` or the path of a template's."""
-    volumes = spec.get("volumes") or ()
-    around = Surroundings(
-        {volume.get("name"): volume for volume in volumes},
-        spec.get("terminationGracePeriodSeconds") or 0,
-        bool(spec.get("hostNetwork")),
-    )
     return [
-        *validate_volumes(volumes, f"{field}.volumes"),
-        *validate_containers(spec, field, around),
+        *validate_volumes(spec.get("volumes") or (), f"{field}.volumes"),
+        *validate_containers(spec, field, surroundings(spec)),
         *causes.one_of(f"{field}.restartPolicy", spec.get("restartPolicy"), RESTART_POLICIES),
         *causes.one_of(f"{field}.dnsPolicy", spec.get("dnsPolicy"), DNS_POLICIES),
         *causes.one_of(f"{field}.preemptionPolicy", spec.get("preemptionPolicy"), PREEMPTION_POLICIES, needed=False),
@@ -39,6 +33,15 @@ def validate_pod_spec(spec: Object, field: str) -> list[Cause]:
         *_gates(spec, field),
         *_deadline(spec, f"{field}.activeDeadlineSeconds"),
     ]
+
+
+def surroundings(spec: Object) -> Surroundings:
+    """What the rules for a container must know about its pod."""
+    return Surroundings(
+        {volume.get("name"): volume for volume in spec.get("volumes") or ()},
+        spec.get("terminationGracePeriodSeconds") or 0,
+        bool(spec.get("hostNetwork")),
+    )
 
 
 def validate_template(template: Object | None, field: str) -> list[Cause]:

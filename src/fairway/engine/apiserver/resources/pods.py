@@ -3,11 +3,11 @@
 import copy
 from typing import Any
 
-from fairway.engine.apiserver.resources import causes, pod_row
+from fairway.engine.apiserver.resources import causes, ephemeral_containers, pod_row
 from fairway.engine.apiserver.resources.defaulting import child, fill
 from fairway.engine.apiserver.resources.kind import Cause, Kind, Object, count_generation, keep_status, only_status
 from fairway.engine.apiserver.resources.pod_defaults import containers, default_pod_spec, default_requests
-from fairway.engine.apiserver.resources.pod_spec import validate_pod_spec
+from fairway.engine.apiserver.resources.pod_spec import surroundings, validate_pod_spec
 from fairway.kube.api import quantities
 
 _UNREACHABLE = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
@@ -46,6 +46,7 @@ def prepare_create(pod: Object) -> None:
 def prepare_update(new: Object, old: Object) -> None:
     """The status is the kubelet's; a changed specification is a new generation."""
     keep_status(new, old)
+    ephemeral_containers.keep(new, old)
     count_generation(new, old)
 
 
@@ -63,6 +64,7 @@ def validate(new: Object, old: Object | None) -> list[Cause]:
     found = validate_pod_spec(spec, "spec")
     if old is None:
         return found + _only_later(spec)
+    found += ephemeral_containers.validate(spec, old.get("spec") or {}, surroundings(spec))
     return found + _changes(spec, old.get("spec") or {})
 
 
@@ -226,6 +228,7 @@ PODS = Kind(
     prepare_create=prepare_create,
     prepare_update=prepare_update,
     prepare_status=prepare_status,
+    prepare_parts={"ephemeralcontainers": ephemeral_containers.prepare},
     validate=validate,
     selectable=selectable,
     delete_returns_object=True,

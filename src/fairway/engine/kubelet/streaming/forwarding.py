@@ -1,6 +1,7 @@
 """port-forward: a client's channels joined to TCP connections inside a pod's network."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
@@ -67,7 +68,7 @@ async def _connect(pod: Pod, port: int) -> socket.socket:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 await loop.sock_connect(connection, (address, port))
             return connection
-        except (OSError, TimeoutError) as error:
+        except OSError as error:  # a timeout is one too
             connection.close()
             shown = f"[{address}]" if ":" in address else address
             problems.append(f"dial {name} {shown}:{port}: connect: {_reason(error)}")
@@ -78,8 +79,8 @@ async def _connect(pod: Pod, port: int) -> socket.socket:
     raise Refused(f"failed to execute portforward in network namespace: {where}, IPv4: {' IPv6 '.join(problems)}")
 
 
-def _reason(error: OSError | TimeoutError) -> str:
-    return (error.strerror or "timed out").lower() if isinstance(error, OSError) else "connection timed out"
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno).lower() if error.errno else "connection timed out"
 
 
 async def _join(connection: socket.socket, data: Channel, gone: asyncio.Event | None) -> None:
