@@ -15,7 +15,7 @@ from fairway.engine.apiserver.resources.reviews import REVIEWS
 from fairway.engine.apiserver.store.entries import Object
 from fairway.toolkit.http_messages import Response
 
-_KINDS = frozenset(REVIEWS)
+_KINDS = frozenset((kind.group, kind.kind) for kind in REVIEWS)
 _MEDIA_TYPES = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
 
 
@@ -37,7 +37,7 @@ class Reviews:
 
     def answer(self, call: Call) -> Response | None:
         """None when the kind is not one of those. Raises ApiError."""
-        if call.kind.list_kind or call.kind not in _KINDS:
+        if call.kind.list_kind or (call.kind.group, call.kind.kind) not in _KINDS:
             return None
         if call.verb != "create" or call.target.name:
             raise errors.method_not_allowed()
