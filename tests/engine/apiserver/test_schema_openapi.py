@@ -214,3 +214,16 @@ def test_kubectl_validates_before_it_creates(server: str, tmp_path: Path) -> Non
     assert created.stdout == "configmap/c created\n", created.stderr
     document = json.loads(_kubectl(server, tmp_path, "get", "--raw", "/openapi/v3/api/v1").stdout)
     assert document["openapi"] == "3.0.0"
+
+
+async def test_the_second_version_for_older_clients(api: Any) -> None:
+    document = await api.get("/openapi/v2")
+    deployment = document["definitions"]["io.k8s.api.apps.v1.Deployment"]
+    assert deployment["properties"]["spec"] == {"$ref": "#/definitions/io.k8s.api.apps.v1.DeploymentSpec"}
+    patch = document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"]
+    assert patch["x-kubernetes-group-version-kind"] == {"group": "apps", "kind": "Deployment", "version": "v1"}
+    assert "fieldValidation" in [parameter["name"] for parameter in patch["parameters"]]
+    media = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+    answer = await api.call("GET", "/openapi/v2", Accept=media)
+    assert answer.headers["content-type"] == media.replace("@", ".")
+    assert answer.body.startswith(b"\x0a\x032.0\x12")
