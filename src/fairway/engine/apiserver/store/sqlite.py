@@ -6,11 +6,15 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from fairway.engine.apiserver.store.backend import Loaded, LogRow, Row
+from fairway.engine.apiserver.store.encryption import RESOURCES, GlassVault, Vault
 from fairway.engine.apiserver.store.entries import DELETED, Event, Key
 from fairway.engine.apiserver.store.errors import AlreadyOpen, Broken, CommitFailed, Corrupt, StoreError
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
+"""2: some objects are encrypted."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS obj (
     resource TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
@@ -22,6 +26,7 @@ CREATE TABLE IF NOT EXISTS log (
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
 _PUT = "INSERT OR REPLACE INTO obj VALUES (?, ?, ?, ?, ?, ?)"
+_RESEAL = "UPDATE obj SET data = ? WHERE resource = ? AND namespace = ? AND name = ?"
 _DROP = "DELETE FROM obj WHERE resource = ? AND namespace = ? AND name = ?"
 _LOG = "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)"
 
@@ -35,15 +40,17 @@ CHECK_BYTES_MAX = 64 * 1024 * 1024
 class SqliteBackend:
     """`folder/objects.db`, held by one process at a time."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, vault: Vault | None = None) -> None:
         self.path = folder / "objects.db"
         self._folder = folder
+        self._vault = vault or GlassVault()
         self._lock = -1
         self._database: sqlite3.Connection | None = None
 
     def load(self) -> Loaded:
         """Raises AlreadyOpen, Corrupt, StoreError."""
         self._take_lock()
+        self._vault.open()
         try:
             self._database = self._open()
             self._check()
@@ -142,6 +149,7 @@ class SqliteBackend:
                 "SELECT * FROM log ORDER BY revision"
             )
         ]
+        objects, log = self._unsealed(database, objects, log)
         meta: dict[str, int] = dict(database.execute("SELECT key, value FROM meta"))
         newest = max((row.revision for row in objects), default=0)
         revision = max(newest, log[-1].revision if log else 0, meta.get("revision", 0)) + _JUMP
@@ -149,13 +157,52 @@ class SqliteBackend:
         database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", started)
         return Loaded(objects, log, revision, meta.get("compacted", 0))
 
+    def _unsealed(
+        self, database: sqlite3.Connection, objects: list[Row], log: list[LogRow]
+    ) -> tuple[list[Row], list[LogRow]]:
+        """What is encrypted in the clear; whatever another key (or none) had encrypted is written anew."""
+        vault = self._vault
+        stale = [row for row in objects if not vault.is_current(row.key, row.data)]
+        stale_log = [row for row in log if row.previous and not vault.is_current(row.key, row.previous)]
+        objects = [
+            msgspec.structs.replace(row, data=vault.unseal(row.key, row.data)) if row.key.resource in RESOURCES else row
+            for row in objects
+        ]
+        log = [
+            msgspec.structs.replace(row, previous=vault.unseal(row.key, row.previous))
+            if row.previous and row.key.resource in RESOURCES
+            else row
+            for row in log
+        ]
+        if stale or stale_log:
+            self._reseal(database, {row.key for row in stale}, {row.revision for row in stale_log}, objects, log)
+        return objects, log
+
+    def _reseal(
+        self, database: sqlite3.Connection, keys: set[Key], revisions: set[int], objects: list[Row], log: list[LogRow]
+    ) -> None:
+        """In one transaction; what was there is overwritten, in the file and in its log, not only let go."""
+        database.execute("PRAGMA secure_delete = ON")
+        database.execute("BEGIN IMMEDIATE")
+        seal = self._vault.seal
+        database.executemany(_RESEAL, [(seal(row.key, row.data), *row.key) for row in objects if row.key in keys])
+        rows = [
+            (seal(row.key, row.previous), row.revision) for row in log if row.previous and row.revision in revisions
+        ]
+        database.executemany("UPDATE log SET previous = ? WHERE revision = ?", rows)
+        database.execute("COMMIT")
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        database.execute("PRAGMA secure_delete = OFF")
+
     def _write(self, database: sqlite3.Connection, event: Event) -> None:
         key, previous = event.key, event.previous.data if event.previous else None
+        if previous is not None:
+            previous = self._vault.seal(key, previous)
         database.execute(_LOG, (event.revision, *key, event.type, previous))
         if event.type == DELETED:
             database.execute(_DROP, key)
         else:
-            database.execute(_PUT, (*key, event.revision, event.entry.uid, event.entry.data))
+            database.execute(_PUT, (*key, event.revision, event.entry.uid, self._vault.seal(key, event.entry.data)))
 
     def _roll_back(self, database: sqlite3.Connection) -> None:
         if database.in_transaction:

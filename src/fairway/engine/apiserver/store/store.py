@@ -7,6 +7,7 @@ from pathlib import Path
 from fairway.engine.apiserver.store.backend import Backend, MemoryBackend
 from fairway.engine.apiserver.store.checkpoints import Checkpointer
 from fairway.engine.apiserver.store.commits import Committer, Write
+from fairway.engine.apiserver.store.encryption import KeyFileVault
 from fairway.engine.apiserver.store.entries import ADDED, DELETED, MODIFIED, Entry, Event, Key, Object, encode
 from fairway.engine.apiserver.store.errors import Broken, CommitFailed, Conflict, Corrupt
 from fairway.engine.apiserver.store.history import History, rebuild
@@ -263,7 +264,7 @@ class SqliteStore(Store):
     """The durable store: `folder/objects.db`."""
 
     def __init__(self, folder: Path, clock: Clock | None = None) -> None:
-        backend = SqliteBackend(folder)
+        backend = SqliteBackend(folder, KeyFileVault(folder / "encryption.keys"))
         super().__init__(backend, clock)
         self._path = backend.path
         self._checkpointer: Checkpointer | None = None
