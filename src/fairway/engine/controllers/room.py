@@ -15,6 +15,7 @@ from fairway.engine.controllers.namespace.controller import run as run_namespace
 from fairway.engine.controllers.node.controller import run as run_nodes
 from fairway.engine.controllers.poddisruptionbudget.controller import run as run_disruption_budgets
 from fairway.engine.controllers.replicaset.controller import run as run_replica_sets
+from fairway.engine.controllers.resourcequota.controller import run as run_resource_quotas
 from fairway.engine.controllers.serviceaccount.controller import run as run_service_accounts
 from fairway.engine.controllers.statefulset.controller import run as run_stateful_sets
 from fairway.kube.client.client import ApiClient
@@ -37,6 +38,7 @@ CONTROLLERS: tuple[tuple[str, Run], ...] = (
     ("job", run_jobs),
     ("cronjob", run_cron_jobs),
     ("poddisruptionbudget", run_disruption_budgets),
+    ("resourcequota", run_resource_quotas),
     ("endpointslice", run_endpoint_slices),
     ("namespace", run_namespaces),
     ("garbage", run_garbage),

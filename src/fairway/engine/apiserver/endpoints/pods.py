@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from fairway.engine.apiserver import errors
-from fairway.engine.apiserver.endpoints import answers, payloads, queries
+from fairway.engine.apiserver.endpoints import answers, evictions, payloads, queries
 from fairway.engine.apiserver.endpoints.calls import Call
 from fairway.engine.apiserver.endpoints.pod_containers import container_of
 from fairway.engine.apiserver.endpoints.streams import STREAMS, Streams
@@ -84,12 +84,15 @@ class Pods:
     # --- eviction
 
     async def _evict(self, call: Call) -> Reply:
-        """A delete with a body of another kind; disruption budgets will be asked here."""
+        """A delete with a body of another kind, which the pod's disruption budget pays for."""
         eviction = _object(payloads.read(None, call.request).value, "Eviction")
         name = (eviction.get("metadata") or {}).get("name") or call.target.name
         if name != call.target.name:
             raise errors.bad_request("name in URL does not match name in Eviction object")
         options = queries.delete_options(call.query, eviction.get("deleteOptions"), call.user)
+        writing = queries.write_options(call.query, call.user, call.request.header("user-agent"))
+        pod = self._registry.latest(call.kind, call.namespace, name).object()
+        await evictions.charge(self._registry, pod, writing, self._clock.now())
         await self._registry.delete(call.kind, call.namespace, name, options)
         return answers.value(errors.success(code=201), 201)
 
