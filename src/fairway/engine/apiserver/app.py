@@ -38,7 +38,7 @@ _PATHS = (
 """What `/` lists, besides the groups."""
 
 Special = Callable[[Call], Reply | Awaitable[Reply] | None]
-"""Answers what is no object: a review, a token; None when the call is about something else."""
+"""Answers what is no object: a review, a token, a measurement; None when the call is about something else."""
 
 
 class App:
@@ -119,7 +119,7 @@ class App:
             reply = self._pods.answer(call)
             if reply is not None:
                 return reply
-        if target.subresource or not kind.list_kind:
+        if target.subresource or not kind.list_kind or not kind.stored:
             for answer in self._special:
                 reply = answer(call)
                 if reply is not None:

@@ -19,6 +19,7 @@ from fairway.engine.apiserver.endpoints import (
     Discovery,
     Health,
     Issuer,
+    Metrics,
     Objects,
     OpenApi,
     Pods,
@@ -152,6 +153,7 @@ class ApiServer:
         special = (
             Accounts(registry, security.tokens, self._clock).answer,
             Reviews(kinds, security.authority, security.tokens).answer,
+            Metrics(registry, self._clock, self._config.kubelet_socket).answer,
         )
         issuer = Issuer(security.tokens, f"{self._config.advertise_host}:{self._config.advertise_port}")
         objects = Objects(registry, self._clock)

@@ -11,6 +11,7 @@ from fairway.engine.kubelet.images import ImageService
 from fairway.engine.kubelet.interfaces import Images, PodNetwork, Runtime
 from fairway.engine.kubelet.lookup import Lookup
 from fairway.engine.kubelet.machine import measure
+from fairway.engine.kubelet.metrics import Metrics, Target
 from fairway.engine.kubelet.network import PodNetwork as RealNetwork
 from fairway.engine.kubelet.node import NodeAgent
 from fairway.engine.kubelet.pulls import Pulls
@@ -116,7 +117,8 @@ class Kubelet:
             allocatable=machine.allocatable,
         )
         self._node = NodeAgent(client, config, clock, reports, machine, runtime.limits_enforced)
-        self._server = Server(config, clock, self._find_log, Streaming(runtime, self._find_place))
+        self._metrics = Metrics(clock, self._measured)
+        self._server = Server(config, clock, self._find_log, Streaming(runtime, self._find_place), self._metrics)
 
     async def run(self) -> None:
         """Join the cluster, take over what runs already, then keep every pod as it should be."""
@@ -137,6 +139,7 @@ class Kubelet:
             await wait_synced(*reflectors)
             await self._adopt()
             tasks.create_task(self._tools.states.run())
+            tasks.create_task(self._metrics.run())
             self._subscribe()
             await run_keyed("kubelet", self._queue, self._reconcile, workers=_WORKERS)
 
@@ -186,6 +189,9 @@ class Kubelet:
         if worker is None:
             raise NoLog(404, f'pod "{key.name}" not found')
         return worker.log_file(container, previous=previous)
+
+    def _measured(self) -> tuple[Target, ...]:
+        return tuple(target for worker in self._workers.values() for target in worker.measured())
 
     def _find_place(self, key: ObjectKey, container: str) -> Place:
         pod = self._pods.cache.get(key)

@@ -1,7 +1,7 @@
 """The kubelet's HTTP door on a Unix socket: container logs and streams for the API server."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ import msgspec
 
 from fairway.engine.kubelet.config import Config
 from fairway.engine.kubelet.log_reader import LogOptions, copy
+from fairway.engine.kubelet.metrics import Metrics
 from fairway.engine.kubelet.streaming.endpoints import Streaming
 from fairway.kube.api.meta import ObjectKey
 from fairway.toolkit import logs
@@ -43,13 +44,14 @@ FindLog = Callable[[ObjectKey, str, bool], LogFile]
 
 
 class Server:
-    """`Streaming`, and `GET /containerLogs/<namespace>/<pod>/<container>` with the log subresource's parameters."""
+    """`Streaming`, and `GET /containerLogs/<namespace>/<pod>/<container>` with the log subresource's parameters, `/stats`."""
 
-    def __init__(self, config: Config, clock: Clock, find: FindLog, streaming: Streaming) -> None:
+    def __init__(self, config: Config, clock: Clock, find: FindLog, streaming: Streaming, metrics: Metrics) -> None:
         self._config = config
         self._clock = clock
         self._find = find
         self._streaming = streaming
+        self._metrics = metrics
 
     async def run(self) -> None:
         """Serve until cancelled.  Raises OSError when the socket cannot be made."""
@@ -60,10 +62,12 @@ class Server:
         finally:
             await server.stop(grace_seconds=0.5)
 
-    def _answer(self, request: Request) -> Reply:
+    def _answer(self, request: Request) -> Reply | Awaitable[Reply]:
         parts = [unquote(part) for part in request.path.strip("/").split("/")]
         if parts == ["healthz"]:
             return Response(200, b"ok", _TEXT)
+        if parts == ["stats"]:
+            return self._stats()
         streams = self._streaming.answer(request, parts)
         if streams is not None:
             return streams
@@ -80,6 +84,9 @@ class Server:
         except NoLog as error:
             return refusal(error.status, error.message)
         return Stream(200, partial(self._copy, found, options), _TEXT)
+
+    async def _stats(self) -> Reply:
+        return Response(200, msgspec.json.encode(await self._metrics.report()), (("Content-Type", "application/json"),))
 
     async def _copy(self, found: LogFile, options: LogOptions, sink: Sink) -> None:
         async def write(data: bytes) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from fairway.engine.kubelet import starting
+from fairway.engine.kubelet import resources, starting
 from fairway.engine.kubelet.checks import Checks
 from fairway.engine.kubelet.cleanup import discard_container, discard_old_logs, discard_pod
 from fairway.engine.kubelet.container_status import ID_SCHEME, pod_name
@@ -17,11 +17,13 @@ from fairway.engine.kubelet.containers import log_path
 from fairway.engine.kubelet.errors import StartRefused
 from fairway.engine.kubelet.images import Image
 from fairway.engine.kubelet.ledger import Ledger, containers_of
+from fairway.engine.kubelet.metrics import Target
 from fairway.engine.kubelet.plan import PodActions, Start, Stop, plan_pod
 from fairway.engine.kubelet.probes.check import Place
 from fairway.engine.kubelet.record import PodRecord
 from fairway.engine.kubelet.reporter import Reporter
 from fairway.engine.kubelet.runtime.model import ContainerSpec
+from fairway.engine.kubelet.runtime.usage import Group
 from fairway.engine.kubelet.sandboxes import Sandboxes
 from fairway.engine.kubelet.server import LogFile, NoLog
 from fairway.engine.kubelet.snapshot import PodSeen, Trouble
@@ -119,6 +121,19 @@ class PodWorker:
             raise Refusal(404, f'container not found ("{name}")')
         container, _ = containers_of(self._pod).get(name, (None, False))
         return streams.Place(record.uid, record.sandbox, run.id, container is not None and container.tty)
+
+    def measured(self) -> list[Target]:
+        """The running containers, for their metrics."""
+        found = []
+        for record in self._ledger.record.containers:
+            state = self._tools.states.get(record.id)
+            if state is None or state.status != "running" or state.pid is None or record.started_at is None:
+                continue
+            group = Group(resources.cgroup(self._pod, record.id), state.pid)
+            metadata = self._pod.metadata
+            place = (metadata.namespace, metadata.name, record.name)
+            found.append(Target(*place, record.id, group, record.started_at))
+        return found
 
     async def sync(self, pod: Pod) -> float | None:
         """One pass; the seconds after which to look again.  Raises ApiError, Unreachable, OSError."""

@@ -9,6 +9,7 @@ from fairway.engine.apiserver.endpoints.discovery import Discovery as Discovery
 from fairway.engine.apiserver.endpoints.health import HEALTH_PROBES as HEALTH_PROBES
 from fairway.engine.apiserver.endpoints.health import VERSION as VERSION
 from fairway.engine.apiserver.endpoints.health import Health as Health
+from fairway.engine.apiserver.endpoints.metrics import Metrics as Metrics
 from fairway.engine.apiserver.endpoints.objects import Objects as Objects
 from fairway.engine.apiserver.endpoints.openapi import OpenApi as OpenApi
 from fairway.engine.apiserver.endpoints.pods import Pods as Pods

@@ -17,6 +17,7 @@ from fairway.engine.apiserver.resources.kind import Column as Column
 from fairway.engine.apiserver.resources.kind import Kind as Kind
 from fairway.engine.apiserver.resources.leases import LEASES
 from fairway.engine.apiserver.resources.metadata import validate_metadata as validate_metadata
+from fairway.engine.apiserver.resources.metrics import NODE_METRICS, POD_METRICS
 from fairway.engine.apiserver.resources.namespaces import NAMESPACES
 from fairway.engine.apiserver.resources.network_policies import NETWORK_POLICIES
 from fairway.engine.apiserver.resources.nodes import NODES
@@ -79,6 +80,9 @@ KINDS: tuple[Kind, ...] = (
     ROLES,
     # authentication, authorization
     *REVIEWS,
+    # metrics
+    NODE_METRICS,
+    POD_METRICS,
     # scheduling, storage
     PRIORITY_CLASSES,
     STORAGE_CLASSES,

@@ -175,6 +175,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     selectable: Callable[[Object], dict[str, str]] = no_fields
     delete_returns_object: bool = False
     default_grace_seconds: Callable[[Object], int] | None = None
+    stored: bool = True
+    """False for what is made up when asked for."""
     name_rule: Callable[[str], list[str]] = names.dns_subdomain
     prepare_delete: Callable[[Object], None] = nothing
     scale_paths: ScalePaths = ScalePaths()
