@@ -144,6 +144,7 @@ def _api_config(settings: Settings, certificates: pki.Paths, sockets: Handed) ->
         client_ca=certificates.ca,
         advertise_host=_NODE_IP,
         advertise_port=_API_PORT,
+        audit_policy=audit_policy if (audit_policy := settings.path / "audit-policy.yaml").exists() else None,
     )
 
 

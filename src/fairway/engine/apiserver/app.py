@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from fairway.engine.apiserver import errors
-from fairway.engine.apiserver.authentication import ANONYMOUS
+from fairway.engine.apiserver.authentication import ANONYMOUS, User
 from fairway.engine.apiserver.authorization import Attributes, refusal
 from fairway.engine.apiserver.endpoints import (
     HEALTH_PROBES,
@@ -97,18 +97,7 @@ class App:
     def _resource(self, request: Request, target: Target, query: Query) -> Reply | Awaitable[Reply]:
         verb = verb_of(request.method, target, query)
         user = self._security.user(request)
-        attributes = Attributes(
-            user,
-            verb,
-            request.path,
-            target.group,
-            target.version,
-            target.plural,
-            target.subresource,
-            target.namespace or _own_scope(target),
-            target.name or queries.exact_name(query),
-        )
-        self._authorize(attributes)
+        self._authorize(_attributes(user, verb, request, target, query))
         kind = self._kinds.find(target.group, target.version, target.plural)
         if kind is None or not _fits(kind, target):
             return answers.page_not_found()
@@ -141,8 +130,7 @@ class App:
 
     def _document(self, request: Request, query: Query) -> Reply:
         path = request.path.rstrip("/") or "/"
-        verb = request.method.lower()
-        self._authorize(Attributes(self._security.user(request), "get" if verb == "head" else verb, request.path))
+        self._authorize(_path_attributes(self._security.user(request), request))
         if request.method not in ("GET", "HEAD"):
             raise errors.method_not_allowed()
         return self._read(request, path, query) or answers.page_not_found()
@@ -164,6 +152,34 @@ class App:
             case ".well-known" | "openid":
                 return self._issuer.answer(path)
         return None
+
+
+def attributes_of(request: Request, user: User) -> Attributes:
+    """What a request wants to do, for those who look at it from outside."""
+    target = parse_path(request.path)
+    if target is None or not target.plural:
+        return _path_attributes(user, request)
+    query = queries.parse(request.query)
+    return _attributes(user, verb_of(request.method, target, query), request, target, query)
+
+
+def _attributes(user: User, verb: str, request: Request, target: Target, query: Query) -> Attributes:
+    return Attributes(
+        user,
+        verb,
+        request.path,
+        target.group,
+        target.version,
+        target.plural,
+        target.subresource,
+        target.namespace or _own_scope(target),
+        target.name or queries.exact_name(query),
+    )
+
+
+def _path_attributes(user: User, request: Request) -> Attributes:
+    verb = request.method.lower()
+    return Attributes(user, "get" if verb == "head" else verb, request.path)
 
 
 def _own_scope(target: Target) -> str:

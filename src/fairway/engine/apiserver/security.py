@@ -32,6 +32,10 @@ class Security(msgspec.Struct, frozen=True):
     authority: Authorization
     tokens: Tokens
 
+    def sender(self, request: Request) -> User:
+        """The one who really sends it. Raises ApiError 401."""
+        return authenticate(request, self.authenticators)
+
     def user(self, request: Request) -> User:
         """The one whom a request acts as. Raises ApiError."""
         user = authenticate(request, self.authenticators)

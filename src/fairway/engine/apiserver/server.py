@@ -8,11 +8,13 @@ from pathlib import Path
 
 import msgspec
 
-from fairway.engine.apiserver import admission, errors, expiry, schema
-from fairway.engine.apiserver.app import App
+from fairway.engine.apiserver import admission, audit, errors, expiry, schema
+from fairway.engine.apiserver.app import App, attributes_of
+from fairway.engine.apiserver.audit import Audit, Audited, AuditFile, Users
 from fairway.engine.apiserver.authentication import LOCAL_LISTENER
 from fairway.engine.apiserver.authorization import bootstrap as roles
 from fairway.engine.apiserver.bootstrap import Address, bootstrap
+from fairway.engine.apiserver.codec import protobuf
 from fairway.engine.apiserver.default_accounts import DefaultAccounts
 from fairway.engine.apiserver.endpoints import (
     Accounts,
@@ -34,7 +36,7 @@ from fairway.engine.apiserver.security import security as secure
 from fairway.engine.apiserver.store import Broken, MemoryStore, SqliteStore, Store
 from fairway.toolkit import logs
 from fairway.toolkit.clock import Clock, SystemClock
-from fairway.toolkit.http_messages import Limits, Response
+from fairway.toolkit.http_messages import Handler, Limits, Response
 from fairway.toolkit.http_server import HttpServer, server_tls
 
 log = logs.get("apiserver")
@@ -60,6 +62,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     advertise_host: str = "10.42.0.1"
     advertise_port: int = 6443
     drain_seconds: float = 2.0
+    audit_policy: Path | None = None
+    """A Policy of audit.k8s.io/v1; without one there is no audit log (`audit.log` in `state_dir`)."""
     service_account_admission: bool = True
     """Off, pods need no ServiceAccount and get no token (upstream's --disable-admission-plugins=ServiceAccount)."""
 
@@ -75,6 +79,7 @@ class ApiServer:
         self._http: HttpServer | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._ready = False
+        self._audit: Audit | None = None
 
     @property
     def failed(self) -> asyncio.Future[Broken]:
@@ -87,6 +92,7 @@ class ApiServer:
         started = self._clock.monotonic()
         self._store = self._open_store()
         try:
+            self._audit = self._open_audit()
             security = secure(self._store, self._config.state_dir, self._clock)
             registry = self._registry(self._store, security)
             self._http = self._server(registry, security)
@@ -107,6 +113,9 @@ class ApiServer:
         if self._http is not None:
             await self._http.stop(self._config.drain_seconds)
             self._http = None
+        if self._audit is not None:
+            self._audit.close()
+            self._audit = None
         if self._store is not None:
             self._store.close()
             log.info("stopped", revision=self._store.revision)
@@ -158,7 +167,24 @@ class ApiServer:
         issuer = Issuer(security.tokens, f"{self._config.advertise_host}:{self._config.advertise_port}")
         objects = Objects(registry, self._clock)
         app = App(kinds, security, special, issuer, objects, pods, Discovery(kinds), OpenApi(kinds), health)
-        return HttpServer(app.handle, log, limits=Limits(body_bytes=BODY_BYTES_MAX), refuse=_refuse)
+        handler = app.handle if self._audit is None else self._audited(app.handle, security, self._audit)
+        return HttpServer(handler, log, limits=Limits(body_bytes=BODY_BYTES_MAX), refuse=_refuse)
+
+    def _open_audit(self) -> Audit | None:
+        """Raises OSError, ValueError."""
+        config = self._config
+        if config.audit_policy is None:
+            return None
+        if config.state_dir is None:
+            raise ValueError("an audit log needs a state_dir")
+        file = AuditFile(config.state_dir / "audit.log")
+        made = Audit(audit.load(config.audit_policy), file, self._clock, protobuf.decode)
+        file.start()
+        return made
+
+    def _audited(self, handler: Handler, security: Security, log: Audit) -> Handler:
+        users = Users(security.sender, security.user)
+        return Audited(handler, log, users, attributes_of, security.authority.decide).handle
 
     def _address(self) -> Address:
         first = str(IPv4Network(self._config.service_cidr)[1])
