@@ -44,7 +44,7 @@ FindLog = Callable[[ObjectKey, str, bool], LogFile]
 
 
 class Server:
-    """`Streaming`, and `GET /containerLogs/<namespace>/<pod>/<container>` with the log subresource's parameters, `/stats`."""
+    """Streams, `/stats`, and `/containerLogs/<namespace>/<pod>/<container>` with the log subresource's parameters."""
 
     def __init__(self, config: Config, clock: Clock, find: FindLog, streaming: Streaming, metrics: Metrics) -> None:
         self._config = config

@@ -65,7 +65,7 @@ class Metrics:
                 raise errors.unavailable(f"cannot read metrics from the kubelet: {error}") from error
 
 
-Known = dict[tuple[str, ...], Entry]
+Known = dict[tuple[str, str], Entry]
 
 
 def _pods(call: Call, report: Any, known: Known) -> Iterable[Entry]:

@@ -32,9 +32,9 @@ class Group(msgspec.Struct, frozen=True):
 def measure(containers: Mapping[str, Group]) -> dict[str, Usage]:
     """By container id; those that ended meanwhile are left out."""
     layout = cgroups.Layout()
-    found = {id: _of_group(layout.folders(group.cgroup)) for id, group in containers.items()}
-    without = {id: containers[id].pid for id, usage in found.items() if usage is None}
-    return {id: usage for id, usage in found.items() if usage is not None} | _of_namespaces(without)
+    found = {name: _of_group(layout.folders(group.cgroup)) for name, group in containers.items()}
+    without = {name: containers[name].pid for name, usage in found.items() if usage is None}
+    return {name: usage for name, usage in found.items() if usage is not None} | _of_namespaces(without)
 
 
 def node() -> Usage:
@@ -95,8 +95,8 @@ def _of_namespaces(containers: Mapping[str, int]) -> dict[str, Usage]:
     for name in os.listdir("/proc"):
         if name.isdecimal() and (namespace := _namespace(int(name))):
             members.setdefault(namespace, []).append(int(name))
-    spaces = {id: _namespace(pid) for id, pid in containers.items()}
-    return {id: _of_processes(members[space]) for id, space in spaces.items() if space in members}
+    spaces = {name: _namespace(pid) for name, pid in containers.items()}
+    return {name: _of_processes(members[space]) for name, space in spaces.items() if space in members}
 
 
 def _namespace(pid: int) -> int:
