@@ -5,7 +5,14 @@ from typing import Any
 import pytest
 from controllers_world import ApiError, Cluster
 
-from fairway.kube.api.resource import LIMIT_RANGES, POD_DISRUPTION_BUDGETS, PODS, RESOURCE_QUOTAS
+from fairway.kube.api.resource import (
+    DEPLOYMENTS,
+    HORIZONTAL_POD_AUTOSCALERS,
+    LIMIT_RANGES,
+    POD_DISRUPTION_BUDGETS,
+    PODS,
+    RESOURCE_QUOTAS,
+)
 
 Raw = dict[str, Any]
 
@@ -152,3 +159,50 @@ async def test_limit_ranges_fill_and_bound(cluster: Cluster) -> None:
     )
     says = await refused(cluster, pod("large", limits={"cpu": "2"}))
     assert says == 'pods "large" is forbidden: maximum cpu usage per Container is 1, but limit is 2'
+
+
+async def test_an_autoscaler_keeps_its_bounds_and_tells_what_it_misses(cluster: Cluster) -> None:
+    await cluster.deploy(replicas=3)
+    await cluster.rolled_out()
+    obj = {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "web", "namespace": "default"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+            "maxReplicas": 2,
+            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}},
+        },
+    }
+    made = await cluster.client.create(HORIZONTAL_POD_AUTOSCALERS, obj)
+    assert made["spec"]["behavior"]["scaleUp"] == {
+        "stabilizationWindowSeconds": 0,
+        "selectPolicy": "Max",
+        "policies": [
+            {"type": "Pods", "value": 4, "periodSeconds": 15},
+            {"type": "Percent", "value": 100, "periodSeconds": 15},
+        ],
+    }
+    await cluster.until(lambda: cluster.get(DEPLOYMENTS, "web"), lambda found: found["spec"]["replicas"] == 2, "bound")
+    messages = await cluster.until(lambda: cluster.messages("SuccessfulRescale"), bool, "an event")
+    assert messages == ["New size: 2; reason: Current number of replicas above Spec.MaxReplicas"]
+    # A change is looked at at once: now the metrics are asked for.
+    patch = {"spec": {"maxReplicas": 5}}
+    await cluster.client.patch(HORIZONTAL_POD_AUTOSCALERS, "web", patch, namespace="default")
+    (message,) = await cluster.until(lambda: cluster.messages("FailedGetResourceMetric"), bool, "an event")
+    assert message.endswith(
+        "unable to fetch metrics from resource metrics API: the server could not find the requested resource "
+        "(get pods.metrics.k8s.io)"
+    )
+
+
+async def test_an_autoscaler_without_a_target(cluster: Cluster) -> None:
+    obj = {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "lost", "namespace": "default"},
+        "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "lost"}, "maxReplicas": 2},
+    }
+    await cluster.client.create(HORIZONTAL_POD_AUTOSCALERS, obj)
+    messages = await cluster.until(lambda: cluster.messages("FailedGetScale"), bool, "an event")
+    assert messages == ['deployments.apps "lost" not found']

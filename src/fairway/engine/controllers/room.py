@@ -10,6 +10,7 @@ from fairway.engine.controllers.daemonset.controller import run as run_daemon_se
 from fairway.engine.controllers.deployment.controller import run as run_deployments
 from fairway.engine.controllers.endpointslice.controller import run as run_endpoint_slices
 from fairway.engine.controllers.garbage.controller import run as run_garbage
+from fairway.engine.controllers.horizontalpodautoscaler.controller import run as run_autoscalers
 from fairway.engine.controllers.job.controller import run as run_jobs
 from fairway.engine.controllers.namespace.controller import run as run_namespaces
 from fairway.engine.controllers.node.controller import run as run_nodes
@@ -37,6 +38,7 @@ CONTROLLERS: tuple[tuple[str, Run], ...] = (
     ("daemonset", run_daemon_sets),
     ("job", run_jobs),
     ("cronjob", run_cron_jobs),
+    ("horizontalpodautoscaler", run_autoscalers),
     ("poddisruptionbudget", run_disruption_budgets),
     ("resourcequota", run_resource_quotas),
     ("endpointslice", run_endpoint_slices),

@@ -49,9 +49,9 @@ class ApiClient:
     def __init__(self, http: HttpClient) -> None:
         self._http = http
 
-    async def get(self, resource: Resource, name: str, namespace: str = "") -> Raw:
-        """One object."""
-        return await self._call("GET", resource.path(namespace, name))
+    async def get(self, resource: Resource, name: str, namespace: str = "", *, subresource: str = "") -> Raw:
+        """One object, or what a subresource such as `scale` shows of it."""
+        return await self._call("GET", resource.path(namespace, name, subresource))
 
     async def list(self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "") -> ListResult:
         """All objects of a namespace, or of the whole cluster when none is given."""

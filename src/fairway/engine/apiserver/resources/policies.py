@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from fairway.engine.apiserver.resources import causes, selectors
-from fairway.engine.apiserver.resources.defaulting import child, fill_numbers
+from fairway.engine.apiserver.resources.defaulting import child, fill, fill_numbers
 from fairway.engine.apiserver.resources.kind import (
     AGE,
     NAME,
@@ -20,6 +20,8 @@ from fairway.engine.apiserver.resources.workloads import validate_at_most_all, v
 
 NOT_AVAILABLE = "N/A"
 _CPU = [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}]
+_BY_FOUR = {"type": "Pods", "value": 4, "periodSeconds": 15}
+_BY_ALL = {"type": "Percent", "value": 100, "periodSeconds": 15}
 _METRICS_SHOWN_MAX = 3
 
 
@@ -56,6 +58,13 @@ def default_autoscaler(autoscaler: Object) -> None:
     fill_numbers(spec, {"minReplicas": 1})
     if not spec.get("metrics"):
         spec["metrics"] = [{**_CPU[0]}]
+    if spec.get("behavior") is not None:
+        up, down = child(spec["behavior"], "scaleUp"), child(spec["behavior"], "scaleDown")
+        fill_numbers(up, {"stabilizationWindowSeconds": 0})
+        for rules, policies in ((up, (_BY_FOUR, _BY_ALL)), (down, (_BY_ALL,))):
+            fill(rules, "selectPolicy", "Max")
+            if not rules.get("policies"):
+                rules["policies"] = [{**policy} for policy in policies]
 
 
 def new_autoscaler(autoscaler: Object) -> None:
