@@ -36,6 +36,15 @@ def traces() -> dict[str, set[str]]:
     return {"links": links, "mounts": mounts, "rules": rules}
 
 
+def is_free(port: int) -> bool:
+    """Whether the port can be listened on again."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
 def processes_of(made: Cluster) -> list[str]:
     """Command lines that mention the state directory."""
     found = []
@@ -56,16 +65,15 @@ def test_nothing_is_left(instance: Cluster, number: signal.Signals) -> None:
     instance.start()
     instance.kubectl("create", "-f", "-", text=manifests.small("ConfigMap", "kept"))
     instance.stop(number)
-    deadline = threading.Event()
-    for _ in range(100):
-        if not processes_of(instance):
+    ports = (instance.http, instance.https, instance.api)
+    patience = threading.Event()
+    for _ in range(100):  # after SIGKILL the kernel takes a moment to end the namespaces
+        if not processes_of(instance) and all(map(is_free, ports)):
             break
-        deadline.wait(0.05)
+        patience.wait(0.05)
     assert processes_of(instance) == []
+    assert [port for port in ports if not is_free(port)] == []
     assert traces() == before
-    for port in (instance.http, instance.https, instance.api):
-        with socket.create_server(("127.0.0.1", port)):
-            pass
     instance.start()
     assert "kept" in instance.kubectl("get", "configmap", "kept", "-o", "name")
 
