@@ -48,7 +48,7 @@ class Console:
         self._clients: dict[int, _Client] = {}
         self._input = b""
         self._closing = False
-        self._open = set(streams)
+        self._open = list(streams)  # output before errors when both have something
         for fd in (*streams, *((stdin,) if stdin is not None else ())):
             os.set_blocking(fd, False)
         listener.setblocking(False)
@@ -94,7 +94,7 @@ class Console:
             self._feed()
         if fd in self._open:
             if events & ~select.POLLOUT and not self._read(fd):
-                self._open.discard(fd)
+                self._open.remove(fd)
         elif fd == self._listener.fileno():
             self._accept()
         elif fd in self._clients:
