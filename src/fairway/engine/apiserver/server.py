@@ -150,7 +150,10 @@ class ApiServer:
         kinds = Kinds(self._table, schema.load())
         allocator = ServiceAllocator(store, IPv4Network(self._config.service_cidr))
         plugins = admission.plugins(
-            security.authority, service_account_admission=self._config.service_account_admission
+            security.authority,
+            security.tokens,
+            self._config.client_ca.read_bytes() if self._config.client_ca is not None else b"",
+            service_account_admission=self._config.service_account_admission,
         )
         return Registry(store, kinds, allocator, self._clock, plugins)
 

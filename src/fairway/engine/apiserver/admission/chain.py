@@ -10,8 +10,10 @@ from fairway.engine.apiserver.admission import (
     resource_quotas,
     roles,
     service_accounts,
+    token_secrets,
 )
 from fairway.engine.apiserver.admission.review import Review
+from fairway.engine.apiserver.authentication import Tokens
 from fairway.engine.apiserver.authorization import Authorization
 
 Plugin = Callable[[Review], None]
@@ -21,10 +23,12 @@ PLUGINS: tuple[Plugin, ...] = (namespaces.admit, limit_ranges.admit, ingress_cla
 """Those that need nothing but the store."""
 
 
-def plugins(authorization: Authorization, *, service_account_admission: bool = True) -> tuple[Plugin, ...]:
-    """All plugins in order; those that change objects come first."""
+def plugins(
+    authorization: Authorization, tokens: Tokens, authority: bytes, *, service_account_admission: bool = True
+) -> tuple[Plugin, ...]:
+    """All plugins in order; those that change objects come first. `authority` is the cluster's CA (PEM)."""
     accounts = (service_accounts.admit,) if service_account_admission else ()
-    return (*PLUGINS, *accounts, nodes.admit, roles.plugin(authorization))
+    return (*PLUGINS, *accounts, token_secrets.plugin(tokens, authority), nodes.admit, roles.plugin(authorization))
 
 
 def admit(review: Review, plugins: Sequence[Plugin] = PLUGINS) -> None:
