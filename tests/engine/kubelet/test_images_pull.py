@@ -1,16 +1,11 @@
 """Pulling from a real registry on loopback: plain, with TLS, with credentials; policies and their errors."""
 
 import asyncio
-import gzip
-import io
 import os
 import shutil
-import socket
 import ssl
 import subprocess
-import tarfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -20,6 +15,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from oci_registry import PASSWORD, USER, image, layer, registry
 
 from fairway.engine.kubelet.images import (
     Credential,
@@ -31,117 +27,12 @@ from fairway.engine.kubelet.images import (
     parse_docker_config,
 )
 from fairway.toolkit.content_store import sha256
-from fairway.toolkit.http_client import HttpClient, Streams, dial, tcp_connector
+from fairway.toolkit.http_client import Streams, dial
 from fairway.toolkit.oci import documents
-from fairway.toolkit.oci.documents import ConfigFile, Descriptor, Index, Manifest, Platform, RootFs, RunConfig
+from fairway.toolkit.oci.documents import Descriptor, Index, Platform
 from fairway.toolkit.oci.draft import Draft
 from fairway.toolkit.oci.layers import Entry
 from fairway.toolkit.oci.reference import parse
-
-USER, PASSWORD = "ann", "open sesame"
-# bcrypt of PASSWORD, as `htpasswd -nbB` prints it
-HTPASSWD = "ann:$2y$05$ZeO/t.DqU8kxyfahHi1zw.PKjjRl32VXhgFL7alCoIZgaDyoFz2ai\n"
-
-
-class Registry:
-    """A running docker-registry."""
-
-    def __init__(self, port: int, context: ssl.SSLContext | None) -> None:
-        self.port = port
-        self.host = f"127.0.0.1:{port}"
-        self._context = context
-        self.authorization: tuple[tuple[str, str], ...] = ()
-
-    async def push(self, repository: str, tag: str, *documents_and_blobs: bytes, media_type: str) -> str:
-        """Blobs first, the manifest last; returns the manifest's digest."""
-        *blobs, manifest = documents_and_blobs
-        async with HttpClient(
-            tcp_connector("127.0.0.1", self.port, self._context),
-            host_header=self.host,
-            default_headers=self.authorization,
-        ) as client:
-            for blob in blobs:
-                started = await client.request("POST", f"/v2/{repository}/blobs/uploads/", body=b"")
-                await started.read()
-                assert started.status == 202, started.status
-                target = "/" + started.headers["location"].split("/", 3)[3]
-                done = await client.request(
-                    "PUT",
-                    f"{target}&digest={sha256(blob)}",
-                    headers=[("Content-Type", "application/octet-stream")],
-                    body=blob,
-                )
-                assert (await done.read(), done.status) == (b"", 201)
-            headers = [("Content-Type", media_type)]
-            done = await client.request("PUT", f"/v2/{repository}/manifests/{tag}", headers=headers, body=manifest)
-            assert (await done.read(), done.status) == (b"", 201)
-        return sha256(manifest)
-
-
-def layer(**files: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return buffer.getvalue()
-
-
-def image(*plain_layers: bytes, architecture: str = "amd64", cmd: tuple[str, ...] = ("run",)) -> tuple[bytes, ...]:
-    """Layers, configuration and manifest of an image, ready to push."""
-    packed = [gzip.compress(plain, mtime=0) for plain in plain_layers]
-    config = documents.encode(
-        ConfigFile(architecture, "linux", RootFs(tuple(map(sha256, plain_layers))), RunConfig(cmd=cmd, env=("A=1",)))
-    )
-    descriptors = tuple(Descriptor(documents.LAYER_GZIP, sha256(data), len(data)) for data in packed)
-    manifest = Manifest(Descriptor(documents.CONFIG, sha256(config), len(config)), descriptors)
-    return (*packed, config, documents.encode(manifest))
-
-
-def free_port() -> int:
-    """A port below the ephemeral range that nothing listens on."""
-    for port in range(21000 + os.getpid() % 5000, 32000):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no free port")
-
-
-@asynccontextmanager
-async def registry(folder: Path, *, tls: Path | None = None, htpasswd: bool = False) -> AsyncIterator[Registry]:
-    port = free_port()
-    http: dict[str, object] = {"addr": f"127.0.0.1:{port}"}
-    if tls:
-        http["tls"] = {"certificate": str(tls), "key": str(tls)}
-    config: dict[str, object] = {
-        "version": 0.1,
-        "log": {"level": "info"},
-        "storage": {"filesystem": {"rootdirectory": str(folder / "registry")}, "delete": {"enabled": True}},
-        "http": http,
-    }
-    if htpasswd:
-        (folder / "htpasswd").write_text(HTPASSWD)
-        config["auth"] = {"htpasswd": {"realm": "test", "path": str(folder / "htpasswd")}}
-    (folder / "config.yml").write_bytes(msgspec.json.encode(config))
-    process = await asyncio.create_subprocess_exec(
-        "docker-registry", "serve", str(folder / "config.yml"), stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "OTEL_TRACES_EXPORTER": "none"},
-    )  # fmt: skip
-    assert process.stderr is not None
-    while b"listening on" not in (line := await process.stderr.readline()):
-        assert line, "docker-registry ended"
-    rest = asyncio.create_task(process.stderr.read())
-    try:
-        context = ssl.create_default_context(cafile=str(tls)) if tls else None
-        yield Registry(port, context)
-    finally:
-        process.terminate()
-        await process.wait()
-        await rest
 
 
 @pytest.fixture(scope="session", autouse=True)
