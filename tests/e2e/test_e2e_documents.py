@@ -1,12 +1,10 @@
 """The documents' own manifests, applied as written with the real kubectl, serve their domains."""
 
 import base64
-import http.client
-import socket
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
+import browse
 import pytest
 from cluster import Cluster
 
@@ -36,20 +34,8 @@ def clean(fairway_cluster: Cluster) -> Iterator[Cluster]:
 
 def get(cluster: Cluster, host: str, path: str = "/", *, secure: bool = False) -> tuple[int, str, str]:
     """Status, body and Location of one request through the domain."""
-    if secure:
-        context = ssl.create_default_context(cafile=pki.paths(cluster.state_dir).ca)
-        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-            "127.0.0.1", cluster.https, context=context
-        )
-        plain = socket.create_connection(("127.0.0.1", cluster.https))
-        connection.sock = context.wrap_socket(plain, server_hostname=host)
-    else:
-        connection = http.client.HTTPConnection("127.0.0.1", cluster.http)
-    connection.request("GET", path, headers={"Host": host})
-    answer = connection.getresponse()
-    found = answer.status, answer.read().decode(), answer.headers.get("Location", "")
-    connection.close()
-    return found
+    page = browse.get(cluster, host, path, secure=secure)
+    return page.status, page.body, page.location
 
 
 def echo(name: str) -> str:
