@@ -97,7 +97,9 @@ def named(obj: Any, kind: Kind, name: str) -> dict[str, Any]:
     return {**obj, "kind": kind.kind, "apiVersion": kind.api_version, "metadata": {**kept, "name": name}}
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: f"{kind.group or 'core'}-{kind.plural}")
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if "create" in kind.verbs], ids=lambda kind: f"{kind.group or 'core'}-{kind.plural}"
+)
 async def test_nonsense_is_answered(api: Any, kind: Kind) -> None:
     structure = SCHEMAS.kind(kind.group, kind.version, kind.kind)
     assert structure is not None

@@ -317,3 +317,45 @@ async def test_a_watch_over_everything_while_much_happens(api: Any) -> None:
     await creating
     events = await watching.names(100)
     assert sorted(name for _, name in events) == [f"a{number:03}" for number in range(100)]
+
+
+async def test_selecting_by_order(api: Any) -> None:
+    for name, weight in (("a", "1"), ("b", "5"), ("c", "heavy")):
+        labels = {"weight": weight}
+        await api.create("/api/v1/namespaces/default/configmaps", {"metadata": {"name": name, "labels": labels}})
+    listed = await api.get("/api/v1/configmaps?labelSelector=weight%3E2")
+    assert [item["metadata"]["name"] for item in listed["items"]] == ["b"]
+    listed = await api.get("/api/v1/configmaps?labelSelector=weight%3C2")
+    assert [item["metadata"]["name"] for item in listed["items"]] == ["a"]
+
+
+async def test_events_and_autoscalers_in_two_shapes(api: Any) -> None:
+    event = {
+        "metadata": {"name": "e"},
+        "regarding": {"kind": "Pod", "name": "p", "namespace": "default"},
+        "note": "hello",
+        "reason": "Said",
+        "action": "Say",
+        "type": "Normal",
+        "eventTime": "2026-01-01T00:00:00.000000Z",
+        "reportingController": "example.com/c",
+        "reportingInstance": "i",
+    }
+    made = await api.create("/apis/events.k8s.io/v1/namespaces/default/events", event)
+    assert (made["apiVersion"], made["note"]) == ("events.k8s.io/v1", "hello")
+    core = await api.get("/api/v1/namespaces/default/events/e")
+    assert (core["apiVersion"], core["message"], core["involvedObject"]["name"]) == ("v1", "hello", "p")
+    target = {"kind": "Deployment", "name": "web", "apiVersion": "apps/v1"}
+    spec = {"scaleTargetRef": target, "maxReplicas": 3, "targetCPUUtilizationPercentage": 70}
+    path = "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers"
+    first = await api.create(path, {"metadata": {"name": "h"}, "spec": spec})
+    assert first["spec"] == {**spec, "minReplicas": 1}
+    second = await api.get(path.replace("/v1/", "/v2/") + "/h")
+    assert second["spec"]["metrics"][0]["resource"]["target"] == {"type": "Utilization", "averageUtilization": 70}
+
+
+async def test_a_put_may_create(api: Any) -> None:
+    path = "/apis/coordination.k8s.io/v1/namespaces/default/leases/l"
+    answer = await api.call("PUT", path, {"metadata": {"name": "l"}, "spec": {"holderIdentity": "me"}})
+    assert (answer.status, answer.json["spec"]) == (201, {"holderIdentity": "me"})
+    assert (await api.call("PUT", "/api/v1/namespaces/default/configmaps/c", {"metadata": {"name": "c"}})).status == 404

@@ -55,10 +55,12 @@ def test_an_update_that_changes_nothing_is_no_new_generation(kind: Kind) -> None
 
 def test_names_are_unique() -> None:
     counts = Counter(
-        (kind.group, name) for kind in KINDS for name in {kind.plural, kind.singular, *kind.short_names} - {""}
+        (kind.group, kind.version, name)
+        for kind in KINDS
+        for name in {kind.plural, kind.singular, *kind.short_names} - {""}
     )
     assert [name for name, count in counts.items() if count > 1] == []
 
 
 def test_columns_start_as_tables_do() -> None:
-    assert [kind.kind for kind in KINDS if kind.columns[0].format != "name"] == ["Event"]
+    assert [kind.kind for kind in KINDS if kind.columns[0].format != "name"] == ["Event", "Event"]

@@ -104,6 +104,8 @@ class App:
         if not verb:
             raise errors.method_not_allowed()
         call = Call(request, _own_namespace(kind, target), kind, verb, query, user)
+        if verb == "update" and kind.create_on_update and self._objects.would_create(call):
+            self._authorize(_attributes(user, "create", request, target, query))
         if target.subresource and kind.plural == "pods":
             reply = self._pods.answer(call)
             if reply is not None:

@@ -13,11 +13,12 @@ _NAME = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?"
 _KEY = rf"(?:[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?/)?{_NAME}"
 _SET = re.compile(rf"^({_KEY})\s+(in|notin)\s*\(([^()]*)\)$")
 _EQUAL = re.compile(rf"^({_KEY})\s*(==|=|!=)\s*({_NAME})?$")
+_ORDER = re.compile(rf"^({_KEY})\s*([<>])\s*(-?\d+)$")
 _EXISTS = re.compile(rf"^(!?)\s*({_KEY})$")
 
 
 class Requirement(msgspec.Struct, frozen=True):
-    """A label key, an operator (In, NotIn, Exists, DoesNotExist) and its values."""
+    """A label key, an operator (In, NotIn, Exists, DoesNotExist; in queries also Gt, Lt) and its values."""
 
     key: str
     operator: str
@@ -33,7 +34,14 @@ _OPERATORS: dict[str, Callable[[str | None, tuple[str, ...]], bool]] = {
     "NotIn": lambda value, values: value is None or value not in values,
     "Exists": lambda value, _: value is not None,
     "DoesNotExist": lambda value, _: value is None,
+    "Gt": lambda value, values: _whole(value) and int(value or 0) > int(values[0]),
+    "Lt": lambda value, values: _whole(value) and int(value or 0) < int(values[0]),
 }
+
+
+def _whole(value: str | None) -> bool:
+    """Whether a label is a number that can be compared."""
+    return value is not None and re.fullmatch(r"[-+]?\d+", value) is not None
 
 
 class Selector(msgspec.Struct, frozen=True):
@@ -56,6 +64,8 @@ def _text(requirement: Requirement) -> str:
             return f"!{requirement.key}"
         case "In" if len(requirement.values) == 1:
             return f"{requirement.key}={requirement.values[0]}"
+        case "Gt" | "Lt":
+            return f"{requirement.key}{'>' if requirement.operator == 'Gt' else '<'}{requirement.values[0]}"
         case operator:
             return f"{requirement.key} {operator.lower()} ({','.join(requirement.values)})"
 
@@ -72,7 +82,7 @@ def from_object(selector: LabelSelector) -> Selector:
 
 
 def _requirement(expression: LabelSelectorRequirement) -> Requirement:
-    if expression.operator not in _OPERATORS:
+    if expression.operator not in _OPERATORS or expression.operator in ("Gt", "Lt"):
         raise ValueError(f'"{expression.operator}" is not a valid label selector operator')
     return Requirement(expression.key, expression.operator, expression.values)
 
@@ -96,6 +106,8 @@ def _parse_part(part: str) -> Requirement:
         return Requirement(match[1], "In" if match[2] == "in" else "NotIn", values)
     if match := _EQUAL.match(part):
         return Requirement(match[1], "NotIn" if match[2] == "!=" else "In", (match[3] or "",))
+    if match := _ORDER.match(part):
+        return Requirement(match[1], "Gt" if match[2] == ">" else "Lt", (match[3],))
     if match := _EXISTS.match(part):
         return Requirement(match[2], "DoesNotExist" if match[1] else "Exists")
     raise ValueError(f'unable to parse requirement: "{part}"')

@@ -48,6 +48,8 @@ def apply(
         known = _known(wish, live, before)
     except ValueError as error:
         raise PatchError(f"failed to decode managed fields: {error}", 500) from None
+    except KeyMissing as missing:
+        raise PatchError(f"failed to create typed live object: {text(missing.path)}: {missing}", 500) from None
     try:
         result, managed = _applied(wish, before, known, force)
     except KeyMissing as missing:

@@ -34,6 +34,12 @@ class Objects:
         self._registry = registry
         self._clock = clock
 
+    def would_create(self, call: Call) -> bool:
+        """Whether an update creates its object, which takes a permission of its own."""
+        if call.target.subresource:
+            return False
+        return self._registry.store.latest(Key(resource_of(call.kind), call.namespace, call.target.name)) is None
+
     def answer(self, call: Call) -> Reply | Awaitable[Reply]:
         """Raises ApiError, as do the awaitables."""
         if call.target.subresource not in _VIEWS:

@@ -77,6 +77,8 @@ class Registry:
         self, kind: Kind, namespace: str, name: str, body: Body, options: WriteOptions, subresource: str = ""
     ) -> Result:
         """Replace the object, or what a subresource shows of it."""
+        if kind.create_on_update and not subresource and not self._exists(kind, namespace, name):
+            return await self.create(kind, namespace, _unversioned(kind, name, body), options, name)
         old = self._latest(kind, namespace, name)
         if subresource == _SCALE:
             return await self._scale(kind, old, body.value, options)
@@ -139,6 +141,9 @@ class Registry:
             raise errors.not_found(subject_of(kind, name))
         return entry
 
+    def _exists(self, kind: Kind, namespace: str, name: str) -> bool:
+        return self.store.latest(Key(resource_of(kind), namespace, name)) is not None
+
     def _decode(self, kind: Kind, body: Body, options: WriteOptions) -> Decoded:
         return decode(kind, self.kinds.type(kind), body, options.field_validation)
 
@@ -179,6 +184,19 @@ class Registry:
             if error.code == 404:
                 return entry
             raise
+
+
+def _unversioned(kind: Kind, name: str, body: Body) -> Body:
+    """A body that may create an object: it claims no version of one that existed. Raises ApiError 404 and 400."""
+    metadata = body.value.get("metadata") if isinstance(body.value, dict) else None
+    if isinstance(metadata, dict):
+        if metadata.get("resourceVersion"):
+            raise errors.not_found(subject_of(kind, name))
+        if metadata.get("name") not in (None, "", name):
+            given = metadata["name"]
+            why = f"the name of the object ({given}) does not match the name on the URL ({name})"
+            raise errors.bad_request(why)
+    return body
 
 
 def _preparation(kind: Kind, subresource: str) -> Any:

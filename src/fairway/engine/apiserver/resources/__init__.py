@@ -21,17 +21,20 @@ from fairway.engine.apiserver.resources.metrics import NODE_METRICS, POD_METRICS
 from fairway.engine.apiserver.resources.namespaces import NAMESPACES
 from fairway.engine.apiserver.resources.network_policies import NETWORK_POLICIES
 from fairway.engine.apiserver.resources.nodes import NODES
+from fairway.engine.apiserver.resources.plain import PLAIN_KINDS
 from fairway.engine.apiserver.resources.pods import PODS
 from fairway.engine.apiserver.resources.policies import HORIZONTAL_POD_AUTOSCALERS, POD_DISRUPTION_BUDGETS
 from fairway.engine.apiserver.resources.priorityclasses import PRIORITY_CLASSES
 from fairway.engine.apiserver.resources.quotas import LIMIT_RANGES, RESOURCE_QUOTAS
 from fairway.engine.apiserver.resources.replicasets import REPLICA_SETS
+from fairway.engine.apiserver.resources.replicationcontrollers import POD_TEMPLATES, REPLICATION_CONTROLLERS
 from fairway.engine.apiserver.resources.reviews import REVIEWS
 from fairway.engine.apiserver.resources.roles import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES
 from fairway.engine.apiserver.resources.secrets import SECRETS
 from fairway.engine.apiserver.resources.serviceaccounts import SERVICE_ACCOUNTS
 from fairway.engine.apiserver.resources.services import SERVICES
 from fairway.engine.apiserver.resources.statefulsets import STATEFUL_SETS
+from fairway.engine.apiserver.resources.views import EVENTS_V1, HORIZONTAL_POD_AUTOSCALERS_V1
 from fairway.engine.apiserver.resources.volume_claims import (
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
@@ -48,7 +51,9 @@ KINDS: tuple[Kind, ...] = (
     NODES,
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
+    POD_TEMPLATES,
     PODS,
+    REPLICATION_CONTROLLERS,
     RESOURCE_QUOTAS,
     SECRETS,
     SERVICE_ACCOUNTS,
@@ -63,11 +68,13 @@ KINDS: tuple[Kind, ...] = (
     STATEFUL_SETS,
     # autoscaling, batch
     HORIZONTAL_POD_AUTOSCALERS,
+    HORIZONTAL_POD_AUTOSCALERS_V1,
     CRON_JOBS,
     JOBS,
     # coordination, discovery
     LEASES,
     ENDPOINT_SLICES,
+    EVENTS_V1,
     # networking, policy
     INGRESS_CLASSES,
     INGRESSES,
@@ -86,4 +93,6 @@ KINDS: tuple[Kind, ...] = (
     # scheduling, storage
     PRIORITY_CLASSES,
     STORAGE_CLASSES,
+    # what is stored for others
+    *PLAIN_KINDS,
 )

@@ -90,6 +90,7 @@ ENDPOINTS = Kind(
     singular="endpoints",
     namespaced=True,
     list_kind="EndpointsList",
+    create_on_update=True,
     short_names=("ep",),
     columns=(NAME, Column("Endpoints", "string", "The addresses and ports of all subsets."), AGE),
     row=row,

@@ -89,6 +89,7 @@ EVENTS = Kind(
     singular="event",
     namespaced=True,
     list_kind="EventList",
+    create_on_update=True,
     short_names=("ev",),
     columns=COLUMNS,
     row=row,

@@ -178,6 +178,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     stored: bool = True
     """False for what is made up when asked for."""
     name_rule: Callable[[str], list[str]] = names.dns_subdomain
+    create_on_update: bool = False
+    """Whether a PUT of an object that is not there creates it."""
     prepare_delete: Callable[[Object], None] = nothing
     scale_paths: ScalePaths = ScalePaths()
     stored_as: str = ""

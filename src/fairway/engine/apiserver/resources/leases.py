@@ -40,6 +40,7 @@ LEASES = Kind(
     singular="lease",
     namespaced=True,
     list_kind="LeaseList",
+    create_on_update=True,
     columns=(NAME, Column("Holder", "string", "The identity of the holder of a current lease."), AGE),
     row=row,
     prepare_create=nothing,

@@ -104,6 +104,7 @@ LIMIT_RANGES = Kind(
     singular="limitrange",
     namespaced=True,
     list_kind="LimitRangeList",
+    create_on_update=True,
     short_names=("limits",),
     columns=(NAME, Column("Created At", "date", "When the object was created.")),
     row=limits_row,

@@ -196,6 +196,7 @@ SERVICES = Kind(
     singular="service",
     namespaced=True,
     list_kind="ServiceList",
+    create_on_update=True,
     short_names=("svc",),
     categories=("all",),
     subresources=("proxy", "status"),
