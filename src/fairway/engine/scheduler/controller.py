@@ -4,7 +4,7 @@ from typing import Any
 
 from fairway.engine.scheduler.plan import Bind, Unschedulable, plan
 from fairway.engine.scheduler.snapshot import take
-from fairway.kube.api.config import Node
+from fairway.kube.api.config import Namespace, Node
 from fairway.kube.api.meta import ObjectKey, ObjectReference, timestamp
 from fairway.kube.api.pods import Pod
 from fairway.kube.api.resource import PODS
@@ -24,13 +24,16 @@ log = logs.get("scheduler")
 class Scheduler:
     """Decides from caches and what it assumed since; a decision and its assumption are one step without a pause."""
 
-    def __init__(self, client: ApiClient, pods: Cache[Pod], nodes: Cache[Node], clock: Clock) -> None:
+    def __init__(
+        self, client: ApiClient, pods: Cache[Pod], nodes: Cache[Node], namespaces: Cache[Namespace], clock: Clock
+    ) -> None:
         self.queue: WorkQueue[ObjectKey] = WorkQueue()
         self._client = client
         self._clock = clock
         self._events = EventRecorder(client, ROOM, clock)
         self._pods = pods
         self._nodes = nodes
+        self._namespaces = namespaces
         self._assumed: dict[str, str] = {}
         self._waiting: dict[ObjectKey, None] = {}
         pods.subscribe(self._pod_changed)
@@ -44,7 +47,8 @@ class Scheduler:
         if pod is None or not self._is_ours(pod):
             self._waiting.pop(key, None)
             return None
-        decided = plan(pod, take(self._nodes.values(), self._pods.values(), self._assumed))
+        places = take(self._nodes.values(), self._pods.values(), self._assumed)
+        decided = plan(pod, places, {item.metadata.name: item.metadata.labels for item in self._namespaces.values()})
         if isinstance(decided, Unschedulable):
             self._waiting[key] = None
             await self._refuse(pod, decided)
@@ -116,9 +120,10 @@ class Scheduler:
             self._waiting.pop(key, None)
         if new is not None:
             self._consider(key, new, old)
-        left = old is not None and old.spec.node_name and (new is None or (new.finished and not old.finished))
-        if left:
+        if _freed(old, new):
             self._retry_all()
+        elif _place_changed(old, new):
+            self._retry_social()
 
     def _consider(self, key: ObjectKey, pod: Pod, old: Pod | None = None) -> None:
         """A pod that only learned why it cannot go anywhere is not looked at again for that."""
@@ -134,10 +139,34 @@ class Scheduler:
         for key in self._waiting:
             self.queue.add(key)
 
+    def _retry_social(self) -> None:
+        """Only those that look for company."""
+        for key in self._waiting:
+            pod = self._pods.get(key)
+            if pod is not None and (pod.spec.affinity or pod.spec.topology_spread_constraints):
+                self.queue.add(key)
+
     def _is_ours(self, pod: Pod) -> bool:
         unassigned = not pod.spec.node_name and pod.metadata.uid not in self._assumed
         live = pod.metadata.deletion_timestamp is None and not pod.finished
         return unassigned and live and not pod.spec.scheduling_gates and pod.spec.scheduler_name == ROOM
+
+
+def _freed(old: Pod | None, new: Pod | None) -> bool:
+    """Whether a pod left a node."""
+    was_there = old is not None and old.spec.node_name != "" and not old.finished
+    return was_there and (new is None or new.finished)
+
+
+def _place_changed(old: Pod | None, new: Pod | None) -> bool:
+    """Whether a pod came to a node, or is another one to those that look for company by labels."""
+    here = tuple(
+        (version.spec.node_name, version.metadata.labels)
+        if version and version.spec.node_name and not version.finished
+        else None
+        for version in (old, new)
+    )
+    return here[0] != here[1]
 
 
 def _offer(node: Node) -> tuple[object, ...]:

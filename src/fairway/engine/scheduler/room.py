@@ -3,9 +3,9 @@
 import asyncio
 
 from fairway.engine.scheduler.controller import Scheduler
-from fairway.kube.api.config import Node
+from fairway.kube.api.config import Namespace, Node
 from fairway.kube.api.pods import Pod
-from fairway.kube.api.resource import NODES, PODS
+from fairway.kube.api.resource import NAMESPACES, NODES, PODS
 from fairway.kube.client.client import ApiClient
 from fairway.kube.reconcile.keyed import run_keyed
 from fairway.kube.reconcile.reflector import Reflector, run_reflectors, wait_synced
@@ -16,8 +16,9 @@ async def run(client: ApiClient, clock: Clock) -> None:
     """Schedule until cancelled."""
     pods = Reflector(client, PODS, Pod, clock)
     nodes = Reflector(client, NODES, Node, clock)
+    namespaces = Reflector(client, NAMESPACES, Namespace, clock)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(run_reflectors(pods, nodes))
-        await wait_synced(pods, nodes)
-        scheduler = Scheduler(client, pods.cache, nodes.cache, clock)
+        tasks.create_task(run_reflectors(pods, nodes, namespaces))
+        await wait_synced(pods, nodes, namespaces)
+        scheduler = Scheduler(client, pods.cache, nodes.cache, namespaces.cache, clock)
         tasks.create_task(run_keyed("scheduler", scheduler.queue, scheduler.reconcile))

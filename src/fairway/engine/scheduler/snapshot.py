@@ -1,15 +1,16 @@
 """What one decision about a pod is made from: the nodes, and what is taken on them."""
 
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
 
 import msgspec
 
 from fairway.kube.api import quantities
 from fairway.kube.api.config import Node
-from fairway.kube.api.pods import Container, Pod, ResourceRequirements
+from fairway.kube.api.pod_resources import Amounts, total
+from fairway.kube.api.pod_resources import requests as requests
+from fairway.kube.api.pods import Pod
 
-Amounts = Mapping[str, Decimal]
+Labels = Mapping[str, str]
 HostPort = tuple[str, str, int]
 """Address ("" for all), protocol and number."""
 
@@ -40,46 +41,10 @@ def take(nodes: Iterable[Node], pods: Iterable[Pod], assumed: Mapping[str, str])
     return tuple(Place(node, tuple(placed.get(node.metadata.name, ()))) for node in ordered)
 
 
-def requests(pod: Pod) -> Amounts:
-    """What a pod asks for: its containers and sidecars together, or its greediest init container if that is more."""
-    sidecars: list[Amounts] = []
-    greediest: Amounts = {}
-    for container in pod.spec.init_containers:
-        own = _requested(container)
-        if container.restart_policy == "Always":
-            sidecars.append(own)
-            own = {}
-        greediest = _larger(greediest, total((*sidecars, own)))
-    running = total((*sidecars, *(_requested(container) for container in pod.spec.containers)))
-    return _larger(running, greediest)
-
-
 def host_ports(pod: Pod) -> frozenset[HostPort]:
     """The ports of the node that a pod takes."""
     ports = (port for container in pod.spec.containers for port in container.ports if port.host_port)
     return frozenset((_any(port.host_ip), port.protocol, port.host_port) for port in ports)
-
-
-def total(parts: Iterable[Amounts]) -> Amounts:
-    """The sum, resource by resource."""
-    found: dict[str, Decimal] = {}
-    for part in parts:
-        for name, amount in part.items():
-            found[name] = found.get(name, Decimal(0)) + amount
-    return found
-
-
-def _requested(container: Container) -> Amounts:
-    return _amounts(container.resources)
-
-
-def _amounts(resources: ResourceRequirements) -> Amounts:
-    return {name: quantities.parse(amount) for name, amount in resources.requests.items()}
-
-
-def _larger(one: Amounts, other: Amounts) -> Amounts:
-    zero = Decimal(0)
-    return {name: max(one.get(name, zero), other.get(name, zero)) for name in {*one, *other}}
 
 
 def _any(address: str) -> str:

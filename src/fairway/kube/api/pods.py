@@ -290,6 +290,7 @@ class PodSpec(Noun, frozen=True):
     node_name: str = ""
     node_selector: Mapping[str, str] = {}
     affinity: Mapping[str, Any] | None = None
+    topology_spread_constraints: tuple[Mapping[str, Any], ...] = ()
     tolerations: tuple[Toleration, ...] = ()
     restart_policy: str = "Always"
     termination_grace_period_seconds: int = 30
