@@ -142,6 +142,7 @@ def _api_config(settings: Settings, certificates: pki.Paths, sockets: Handed) ->
         tls_cert=certificates.server,
         tls_key=certificates.server_key,
         client_ca=certificates.ca,
+        client_ca_key=certificates.ca_key,
         advertise_host=_NODE_IP,
         advertise_port=_API_PORT,
         audit_policy=audit_policy if (audit_policy := settings.path / "audit-policy.yaml").exists() else None,

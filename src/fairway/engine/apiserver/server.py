@@ -33,6 +33,7 @@ from fairway.engine.apiserver.resources import KINDS, Kind
 from fairway.engine.apiserver.roles_writer import RolesWriter
 from fairway.engine.apiserver.security import Security
 from fairway.engine.apiserver.security import security as secure
+from fairway.engine.apiserver.signing import Authority, Signing
 from fairway.engine.apiserver.store import Broken, MemoryStore, SqliteStore, Store
 from fairway.toolkit import logs
 from fairway.toolkit.clock import Clock, SystemClock
@@ -58,6 +59,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     tls_cert: Path | None = None
     tls_key: Path | None = None
     client_ca: Path | None = None
+    client_ca_key: Path | None = None
+    """With it, approved CertificateSigningRequests of clients are signed."""
     service_cidr: str = "10.96.0.0/16"
     advertise_host: str = "10.42.0.1"
     advertise_port: int = 6443
@@ -135,6 +138,10 @@ class ApiServer:
         aggregation = roles.Aggregation(registry.store, writer)
         await aggregation.settle()
         self._tasks.append(asyncio.create_task(aggregation.run(), name="role-aggregation"))
+        config = self._config
+        if config.client_ca is not None and config.client_ca_key is not None:
+            signing = Signing(registry, Authority(config.client_ca, config.client_ca_key), self._clock)
+            self._tasks.append(asyncio.create_task(signing.run(), name="certificate-signing"))
 
     def _open_store(self) -> Store:
         folder = self._config.state_dir
@@ -153,6 +160,7 @@ class ApiServer:
             security.authority,
             security.tokens,
             self._config.client_ca.read_bytes() if self._config.client_ca is not None else b"",
+            self._clock,
             service_account_admission=self._config.service_account_admission,
         )
         return Registry(store, kinds, allocator, self._clock, plugins)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from fairway.engine.apiserver.admission import (
+    certificates,
     ingress_classes,
     limit_ranges,
     namespaces,
@@ -15,6 +16,7 @@ from fairway.engine.apiserver.admission import (
 from fairway.engine.apiserver.admission.review import Review
 from fairway.engine.apiserver.authentication import Tokens
 from fairway.engine.apiserver.authorization import Authorization
+from fairway.toolkit.clock import Clock
 
 Plugin = Callable[[Review], None]
 """Changes the object in place, or raises ApiError to refuse it. Webhooks would need an awaitable twin of `admit`."""
@@ -24,11 +26,23 @@ PLUGINS: tuple[Plugin, ...] = (namespaces.admit, limit_ranges.admit, ingress_cla
 
 
 def plugins(
-    authorization: Authorization, tokens: Tokens, authority: bytes, *, service_account_admission: bool = True
+    authorization: Authorization,
+    tokens: Tokens,
+    authority: bytes,
+    clock: Clock,
+    *,
+    service_account_admission: bool = True,
 ) -> tuple[Plugin, ...]:
     """All plugins in order; those that change objects come first. `authority` is the cluster's CA (PEM)."""
     accounts = (service_accounts.admit,) if service_account_admission else ()
-    return (*PLUGINS, *accounts, token_secrets.plugin(tokens, authority), nodes.admit, roles.plugin(authorization))
+    return (
+        *PLUGINS,
+        *accounts,
+        token_secrets.plugin(tokens, authority),
+        nodes.admit,
+        roles.plugin(authorization),
+        certificates.plugin(authorization, clock),
+    )
 
 
 def admit(review: Review, plugins: Sequence[Plugin] = PLUGINS) -> None:

@@ -24,7 +24,7 @@ from fairway.engine.apiserver.store import Entry, Key
 from fairway.toolkit.clock import Clock
 from fairway.toolkit.http_messages import Reply, Response
 
-_VIEWS = ("", "status", "scale", "finalize", "ephemeralcontainers")
+_VIEWS = ("", "status", "scale", "finalize", "ephemeralcontainers", "approval")
 
 
 class Objects:

@@ -1,5 +1,6 @@
 """Every kind that is served, as data: one visible table."""
 
+from fairway.engine.apiserver.resources.certificates import CERTIFICATE_SIGNING_REQUESTS
 from fairway.engine.apiserver.resources.configmaps import CONFIG_MAPS
 from fairway.engine.apiserver.resources.controllerrevisions import CONTROLLER_REVISIONS
 from fairway.engine.apiserver.resources.cronjobs import CRON_JOBS
@@ -85,8 +86,9 @@ KINDS: tuple[Kind, ...] = (
     CLUSTER_ROLES,
     ROLE_BINDINGS,
     ROLES,
-    # authentication, authorization
+    # authentication, authorization, certificates
     *REVIEWS,
+    CERTIFICATE_SIGNING_REQUESTS,
     # metrics
     NODE_METRICS,
     POD_METRICS,
