@@ -2,8 +2,8 @@
 
     python bench/path.py [--changes N]
 
-The cluster is started for the purpose; requests go to its HTTP port on loopback. A change counts from the moment at which
-the API has acknowledged it (a pod: at which a watch shows it ready) to the first 200 that comes back.
+The cluster is started for the purpose; requests go to its HTTP port on loopback. A change counts from the moment
+at which the API has acknowledged it (a pod: at which a watch shows it ready) to the first 200 that comes back.
 """
 
 import argparse
