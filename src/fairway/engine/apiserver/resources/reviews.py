@@ -5,10 +5,10 @@ from fairway.engine.apiserver.resources.kind import Kind, nothing
 AUTHENTICATION, AUTHORIZATION = "authentication.k8s.io", "authorization.k8s.io"
 
 
-def _review(group: str, kind: str, *, namespaced: bool = False) -> Kind:
+def _review(group: str, kind: str, *, namespaced: bool = False, version: str = "v1") -> Kind:
     return Kind(
         group=group,
-        version="v1",
+        version=version,
         kind=kind,
         plural=f"{kind.lower()}s",
         singular=kind.lower(),
@@ -26,4 +26,5 @@ REVIEWS = (
     _review(AUTHORIZATION, "SelfSubjectAccessReview"),
     _review(AUTHORIZATION, "SelfSubjectRulesReview"),
     _review(AUTHORIZATION, "SubjectAccessReview"),
+    _review(AUTHENTICATION, "SelfSubjectReview", version="v1beta1"),  # kubectl 1.27 knows no other
 )
