@@ -18,6 +18,8 @@ _KINDS: Mapping[str, type[Noun]] = {
     kind.__name__: kind for kind in (Ingress, IngressClass, Service, EndpointSlice, Secret)
 }
 
+Precedence = tuple[datetime, str, str]
+
 
 class Snapshot(msgspec.Struct, frozen=True):
     """Objects by what they are looked up by; Ingresses in order of precedence, oldest first."""
@@ -39,7 +41,7 @@ def take(
 ) -> Snapshot:
     """Put objects in order; `slices` are found by the Service they belong to."""
     return Snapshot(
-        ingresses=tuple(sorted(ingresses, key=_precedence)),
+        ingresses=tuple(sorted(ingresses, key=precedence)),
         classes={item.metadata.name: item for item in classes},
         services={item.metadata.key: item for item in services},
         slices=_by_service(slices),
@@ -65,7 +67,7 @@ def of_manifests(objects: Iterable[Mapping[str, Any]]) -> Snapshot:
     )
 
 
-def _precedence(ingress: Ingress) -> tuple[datetime, str, str]:
+def precedence(ingress: Ingress) -> Precedence:
     """The older Ingress wins a host and path, as in ingress-nginx; then the name decides."""
     meta = ingress.metadata
     return meta.creation_timestamp or _EPOCH, meta.namespace, meta.name

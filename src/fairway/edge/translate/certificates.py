@@ -9,27 +9,49 @@ from fairway.edge.ir import Certificate, Problem
 from fairway.edge.snapshot import Snapshot
 from fairway.edge.translate import pem
 from fairway.edge.translate.checks import Refused
+from fairway.edge.translate.groups import Reading
 from fairway.edge.translate.part import Part
+from fairway.kube.api.config import Secret
 from fairway.kube.api.meta import ObjectKey
 
 
 class Certificates(msgspec.Struct, frozen=True):
-    """What is served, the good content of each Secret (kept for the day it turns bad), and what was wrong."""
+    """What is served, the good content of each Secret (kept for the day it turns bad), and what was wrong.
+
+    `names` are the hosts with a certificate; the rest is what all of it was made of.
+    """
 
     served: tuple[Certificate, ...]
     bundles: Mapping[ObjectKey, str]
     problems: tuple[Problem, ...]
-
-    def cover(self, host: str) -> bool:
-        """Whether a host has a certificate, its own or that of its wildcard."""
-        names = {name for certificate in self.served for name in certificate.hosts}
-        return host in names or f"*.{host.partition('.')[2]}" in names
+    names: frozenset[str] = frozenset()
+    asking: tuple[Part, ...] = ()
+    secrets: Mapping[ObjectKey, Secret] = {}
+    refused: Mapping[str, str] = {}
 
 
 def translate(
-    parts: Iterable[Part], snapshot: Snapshot, previous: Mapping[ObjectKey, str], refused: Mapping[str, str]
+    readings: Iterable[Reading], snapshot: Snapshot, previous: Certificates, refused: Mapping[str, str]
 ) -> Certificates:
     """`refused` holds certificates (by content) that HAProxy itself would not take, and why."""
+    asking = [reading for reading in readings if reading.part.tls]
+    asking.sort(key=lambda reading: reading.precedence)
+    parts = tuple(reading.part for reading in asking)
+    if parts == previous.asking and snapshot.secrets == previous.secrets and refused == previous.refused:
+        return previous
+    made = _translate(parts, snapshot, previous.bundles, refused)
+    return msgspec.structs.replace(
+        made,
+        names=frozenset(host for certificate in made.served for host in certificate.hosts),
+        asking=parts,
+        secrets=snapshot.secrets,
+        refused=dict(refused),
+    )
+
+
+def _translate(
+    parts: Iterable[Part], snapshot: Snapshot, previous: Mapping[ObjectKey, str], refused: Mapping[str, str]
+) -> Certificates:
     owners: dict[str, ObjectKey] = {}
     wanted: dict[ObjectKey, list[str]] = {}
     bundles: dict[ObjectKey, str] = {}

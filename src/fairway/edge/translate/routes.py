@@ -1,12 +1,26 @@
 """All parts together: who gets which host and path, and what every host answers otherwise."""
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import msgspec
 
-from fairway.edge.ir import ANY_HOST, Action, Canary, Forward, Match, NotFound, PathKind, Problem, Redirect, Route
+from fairway.edge.ir import (
+    ANY_HOST,
+    PLAIN,
+    Action,
+    Canary,
+    Forward,
+    Match,
+    NotFound,
+    PathKind,
+    Problem,
+    Profile,
+    Redirect,
+    Route,
+)
 from fairway.edge.translate.part import Part, Rule, ServiceRef
 from fairway.kube.api.meta import ObjectKey
 
@@ -162,3 +176,12 @@ def backend_names(routes: Iterable[Route]) -> set[str]:
     forwards = [route.action for route in routes if isinstance(route.action, Forward)]
     canaries = {forward.canary.backend for forward in forwards if forward.canary}
     return {forward.backend for forward in forwards} | canaries
+
+
+def backend_name(ref: ServiceRef, profile: Profile) -> str:
+    """The name of the backend for a Service that is treated as the profile says."""
+    return str(ref) if profile == PLAIN else f"{ref}#{_digest(profile)}"
+
+
+def _digest(profile: Profile) -> str:
+    return hashlib.sha256(msgspec.json.encode(profile)).hexdigest()[:10]

@@ -1,28 +1,46 @@
-"""A snapshot to the edge, with what is wrong in it."""
+"""A snapshot to the edge, with what is wrong in it.
 
-import hashlib
-from collections.abc import Iterable, Mapping
+What was the same in the snapshot before is not looked at again: the previous translation carries what was found then.
+"""
+
+from collections.abc import Mapping
+from itertools import chain
 
 import msgspec
 
-from fairway.edge.ir import PLAIN, Backend, Edge, Problem, Profile, Route, Server
-from fairway.edge.snapshot import Snapshot
-from fairway.edge.translate import backends, certificates, part, routes
-from fairway.edge.translate.backends import Unresolved
+from fairway.edge.ir import Edge, Problem
+from fairway.edge.snapshot import Snapshot, precedence
+from fairway.edge.translate import certificates, groups, part
+from fairway.edge.translate.certificates import Certificates
 from fairway.edge.translate.classes import serves
-from fairway.edge.translate.part import Part, ServiceRef
-from fairway.kube.api.ingresses import Ingress
+from fairway.edge.translate.groups import Groups, Reading
+from fairway.edge.translate.part import Part
+from fairway.edge.translate.pool import Pool
+from fairway.kube.api.ingresses import Ingress, IngressClass
 from fairway.kube.api.meta import ObjectKey
 
 
+class Readings(msgspec.Struct, frozen=True):
+    """Every Ingress by identity (they are frozen), and what was read from those that are ours."""
+
+    classes: Mapping[str, IngressClass] = {}
+    ingresses: Mapping[int, Ingress] = {}
+    served: Mapping[int, Reading] = {}
+    problems: Mapping[int, tuple[Problem, ...]] = {}
+
+
 class Translation(msgspec.Struct, frozen=True):
-    """The edge and the problems; the rest is what the next translation falls back to."""
+    """The edge and the problems; the rest is what the next translation falls back to, or need not find again."""
 
     edge: Edge = Edge()
     problems: tuple[Problem, ...] = ()
     served: tuple[ObjectKey, ...] = ()
     parts: Mapping[ObjectKey, Part] = {}
     bundles: Mapping[ObjectKey, str] = {}
+    readings: Readings = Readings()
+    secured: Certificates = Certificates((), {}, ())
+    groups: Groups = Groups()
+    pool: Pool = Pool()
 
 
 EMPTY = Translation()
@@ -35,68 +53,76 @@ def translate(
 
     `refused`: certificates (PEM text) that HAProxy would not take, and why.
     """
-    served = tuple(ingress for ingress in snapshot.ingresses if serves(ingress, snapshot))
-    parts, problems = _parts(served, previous.parts)
-    secured = certificates.translate(parts.values(), snapshot, previous.bundles, refused or {})
-    pool = _Backends(snapshot)
-    merged = routes.merge(tuple(parts.values()), pool.name, secured.cover)
-    edge = Edge(merged.routes, pool.used(merged.routes), secured.served)
+    readings, gone, new = _read(snapshot, previous)
+    parts = _changed_parts(previous.parts, gone, new)
+    secured = certificates.translate(readings.served.values(), snapshot, previous.secured, refused or {})
+    stale = groups.stale_hosts(previous.groups, previous.secured.names, secured.names)
+    change = groups.change(previous.groups, gone, new, stale, secured.names)
+    pool = previous.pool.change(change, snapshot)
+    by_host = change.groups.by_host
+    routes = tuple(chain.from_iterable(by_host[host] for host in sorted(by_host)))
     return Translation(
-        edge=edge,
-        problems=(*problems, *secured.problems, *merged.problems, *pool.problems),
+        edge=Edge(routes, pool.backends, secured.served),
+        problems=(
+            *chain.from_iterable(readings.problems.values()),
+            *secured.problems,
+            *chain.from_iterable(change.groups.problems.values()),
+            *pool.problems,
+        ),
         served=tuple(parts),
         parts=parts,
         bundles=secured.bundles,
+        readings=readings,
+        secured=secured,
+        groups=change.groups,
+        pool=pool,
     )
 
 
-def _parts(
-    ingresses: Iterable[Ingress], previous: Mapping[ObjectKey, Part]
-) -> tuple[dict[ObjectKey, Part], list[Problem]]:
-    parts: dict[ObjectKey, Part] = {}
-    problems: list[Problem] = []
-    for ingress in ingresses:
-        key = ingress.metadata.key
-        parts[key], found = part.read(ingress)
-        if key in previous and any(problem.refused for problem in found):
-            parts[key] = previous[key]
-            found = tuple(_still_serving(problem) for problem in found)
-        problems += found
-    return parts, problems
+def _read(snapshot: Snapshot, previous: Translation) -> tuple[Readings, list[Reading], list[Reading]]:
+    """All readings, those that went, and those that came."""
+    same_classes = snapshot.classes == previous.readings.classes
+    before = previous.readings if same_classes else Readings()
+    ingresses = dict(zip(map(id, snapshot.ingresses), snapshot.ingresses, strict=True))
+    served, problems = dict(before.served), dict(before.problems)
+    gone = [] if same_classes else list(previous.readings.served.values())
+    for number in before.ingresses.keys() - ingresses.keys():
+        problems.pop(number, None)
+        if reading := served.pop(number, None):
+            gone.append(reading)
+    new = []
+    for number in [number for number in ingresses if number not in before.ingresses]:
+        ingress = ingresses[number]
+        if serves(ingress, snapshot):
+            reading = _reading(ingress, previous.parts)
+            served[number] = reading
+            new.append(reading)
+            if reading.problems:
+                problems[number] = reading.problems
+    return Readings(snapshot.classes, ingresses, served, problems), gone, new
+
+
+def _reading(ingress: Ingress, previous: Mapping[ObjectKey, Part]) -> Reading:
+    key = ingress.metadata.key
+    found, problems = part.read(ingress)
+    if key in previous and any(problem.refused for problem in problems):
+        found = previous[key]
+        problems = tuple(_still_serving(problem) for problem in problems)
+    return Reading(ingress, found, problems, precedence(ingress))
 
 
 def _still_serving(problem: Problem) -> Problem:
     return msgspec.structs.replace(problem, message=f"{problem.message}; serving the last version that was right")
 
 
-class _Backends:
-    """The backends that were asked for, by name."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
-        self._found: dict[str, Backend] = {}
-        self.problems: list[Problem] = []
-
-    def name(self, ref: ServiceRef, asking: Part) -> str:
-        """The name of the backend for a Service as a part wants it; made when it is new."""
-        profile = asking.settings.profile
-        name = str(ref) if profile == PLAIN else f"{ref}#{_digest(profile)}"
-        self._found[name] = Backend(name, self._servers(ref, asking), profile)
-        return name
-
-    def used(self, found: Iterable[Route]) -> tuple[Backend, ...]:
-        """The backends that routes lead to, in order of their names."""
-        return tuple(self._found[name] for name in sorted(routes.backend_names(found)))
-
-    def _servers(self, ref: ServiceRef, asking: Part) -> tuple[Server, ...]:
-        try:
-            return backends.servers(ref, self._snapshot)
-        except Unresolved as error:
-            problem = Problem(asking.owner, error.reason, str(error))
-            if problem not in self.problems:
-                self.problems.append(problem)
-            return ()
-
-
-def _digest(profile: Profile) -> str:
-    return hashlib.sha256(msgspec.json.encode(profile)).hexdigest()[:10]
+def _changed_parts(
+    before: Mapping[ObjectKey, Part], gone: list[Reading], new: list[Reading]
+) -> Mapping[ObjectKey, Part]:
+    if not gone and not new:
+        return before
+    parts = dict(before)
+    for reading in gone:
+        parts.pop(reading.part.owner, None)
+    for reading in new:
+        parts[reading.part.owner] = reading.part
+    return parts

@@ -1,0 +1,148 @@
+"""Ingresses that share hosts form a group; a change makes only its own groups anew.
+
+Two Ingresses can only get in each other's way on a host that both name. So 10,000 Ingresses on as many hosts are 10,000
+small tables, and what a pass costs is the tables that changed.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from fairway.edge.ir import ANY_HOST, Problem, Profile, Route
+from fairway.edge.snapshot import Precedence
+from fairway.edge.translate import routes
+from fairway.edge.translate.part import Part, ServiceRef
+from fairway.kube.api.ingresses import Ingress
+from fairway.kube.api.meta import ObjectKey
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """One Ingress as it was read; it is kept to be recognised."""
+
+    ingress: Ingress
+    part: Part
+    problems: tuple[Problem, ...]
+    precedence: Precedence
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A backend that was asked for: the Service, how it is treated, and by whom."""
+
+    ref: ServiceRef
+    profile: Profile
+    owners: tuple[ObjectKey, ...]
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Readings in order of precedence and what came of them; `used` are the backends that routes lead to."""
+
+    readings: tuple[Reading, ...]
+    by_host: Mapping[str, tuple[Route, ...]]
+    asked: Mapping[str, Asked]
+    used: frozenset[str]
+    problems: tuple[Problem, ...]
+
+
+class Groups(msgspec.Struct, frozen=True):
+    """The group that every host belongs to, the routes by host, and the problems by identity of their group."""
+
+    of_host: Mapping[str, Group] = {}
+    by_host: Mapping[str, tuple[Route, ...]] = {}
+    problems: Mapping[int, tuple[Problem, ...]] = {}
+
+
+class Change(msgspec.Struct, frozen=True):
+    """The groups afterwards, and which of them went and came."""
+
+    groups: Groups
+    gone: tuple[Group, ...]
+    new: tuple[Group, ...]
+
+
+def change(
+    before: Groups, gone: Iterable[Reading], new: Iterable[Reading], stale: Iterable[str], names: frozenset[str]
+) -> Change:
+    """Take readings out and in, and make the groups of stale hosts anew; `names` are those that have a certificate."""
+    leaving, arriving = {id(reading): reading for reading in gone}, list(new)
+    touched = {host for reading in (*leaving.values(), *arriving) for host in hosts(reading.part)} | set(stale)
+    old = {id(group): group for host in touched if (group := before.of_host.get(host))}
+    kept = [reading for group in old.values() for reading in group.readings if id(reading) not in leaving]
+    made = tuple(_group(readings, names) for readings in _components([*kept, *arriving]))
+    if not old and not made:
+        return Change(before, (), ())
+    of_host, by_host, problems = dict(before.of_host), dict(before.by_host), dict(before.problems)
+    for group in old.values():
+        problems.pop(id(group), None)
+        for host in _about(group):
+            of_host.pop(host, None)
+            by_host.pop(host, None)
+    for group in made:
+        of_host |= dict.fromkeys(_about(group), group)
+        by_host |= group.by_host
+        if group.problems:
+            problems[id(group)] = group.problems
+    return Change(Groups(of_host, by_host, problems), tuple(old.values()), made)
+
+
+def hosts(part: Part) -> tuple[str, ...]:
+    """Every host whose answers a part can change."""
+    return part.hosts or (ANY_HOST,)
+
+
+def stale_hosts(before: Groups, old_names: frozenset[str], new_names: frozenset[str]) -> set[str]:
+    """The hosts for which a certificate came or went."""
+    changed = old_names ^ new_names
+    suffixes = {name[1:] for name in changed if name.startswith("*.")}
+    under = {host for host in before.of_host if f".{host.partition('.')[2]}" in suffixes} if suffixes else set()
+    return {*changed, *under}
+
+
+def covered(host: str, names: frozenset[str]) -> bool:
+    """Whether a host has a certificate, its own or that of its wildcard."""
+    return host in names or f"*.{host.partition('.')[2]}" in names
+
+
+def _about(group: Group) -> set[str]:
+    return {host for reading in group.readings for host in hosts(reading.part)}.union(group.by_host)
+
+
+def _components(readings: Iterable[Reading]) -> list[tuple[Reading, ...]]:
+    """What hangs together by common hosts; each in order of precedence."""
+    group_of: dict[str, list[Reading]] = {}
+    for reading in readings:
+        mine = [reading]
+        for host in hosts(reading.part):
+            other = group_of.get(host)
+            if other is not None and other is not mine:
+                if len(other) > len(mine):
+                    mine, other = other, mine
+                mine += other
+                for member in other:
+                    group_of |= dict.fromkeys(hosts(member.part), mine)
+        group_of |= dict.fromkeys(hosts(reading.part), mine)
+    found = {id(members): members for members in group_of.values()}
+    return [tuple(sorted(members, key=lambda reading: reading.precedence)) for members in found.values()]
+
+
+def _group(readings: tuple[Reading, ...], names: frozenset[str]) -> Group:
+    asked: dict[str, Asked] = {}
+
+    def backend_of(ref: ServiceRef, asking: Part) -> str:
+        profile = asking.settings.profile
+        name = routes.backend_name(ref, profile)
+        owners = asked[name].owners if name in asked else ()
+        if asking.owner not in owners:
+            asked[name] = Asked(ref, profile, (*owners, asking.owner))
+        return name
+
+    merged = routes.merge(tuple(reading.part for reading in readings), backend_of, lambda host: covered(host, names))
+    by_host: dict[str, list[Route]] = {}
+    for route in merged.routes:
+        by_host.setdefault(route.match.host, []).append(route)
+    return Group(
+        readings=readings,
+        by_host={host: tuple(found) for host, found in by_host.items()},
+        asked=asked,
+        used=frozenset(routes.backend_names(merged.routes)),
+        problems=merged.problems,
+    )
