@@ -46,7 +46,8 @@ class Kinds:
         return sorted(found, key=lambda pair: pair[0] != "")
 
     def type(self, kind: Kind) -> schema.Type | None:
-        """The structure of the kind's objects, or None when it is not described."""
+        """The structure of the kind's objects, or None when it is not described; older reviews are as those of v1."""
         if kind.custom is not None:
             return kind.custom.type
-        return self.schemas.kind(kind.group, kind.version, kind.kind)
+        own = self.schemas.kind(kind.group, kind.version, kind.kind)
+        return own if own is not None or kind.list_kind else self.schemas.kind(kind.group, "v1", kind.kind)
