@@ -12,6 +12,8 @@ import msgspec
 
 from fairway.toolkit import linux
 
+_DISK_BYTES_COMFORTABLE = 1 << 30
+_DISK_BYTES_LEAST = 32 << 20
 _TRIAL_RULES = """
 table ip fairway-trial {
   map m { type ipv4_addr . inet_proto . inet_service : verdict; }
@@ -150,7 +152,9 @@ def _existing(path: Path) -> Path:
 
 def _disk(state_dir: Path) -> Finding:
     free = shutil.disk_usage(_existing(state_dir)).free
-    return Finding("disk", free > 1 << 30, f"{free / (1 << 30):.1f} GiB free", "make room: 1 GiB is the least")
+    text = f"{free / (1 << 30):.1f} GiB free" if free > 1 << 30 else f"{free >> 20} MiB free"
+    mend = "make room, or choose another place with --state-dir DIR: images and logs want 1 GiB"
+    return Finding("disk", free > _DISK_BYTES_COMFORTABLE, text, mend, required=free < _DISK_BYTES_LEAST)
 
 
 def _limits(_: Path) -> Finding:
