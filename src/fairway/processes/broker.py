@@ -2,7 +2,8 @@
 
 One request is one message `{"id", "verb", "host", "port"}` on a SOCK_SEQPACKET pair; the answer carries the same id
 and either a socket or an error. `connect` gives a connected TCP socket, `datagram` a connected UDP one, `listen` a
-listener.
+listener. Listeners are kept here, so that an engine that starts again gets the same ones, until `release`; `held` names
+them.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ import msgspec
 
 from fairway.toolkit import fds
 
-_MESSAGE_BYTES_MAX = 4096
+_MESSAGE_BYTES_MAX = 1 << 17
 _CONNECT_SECONDS = 20.0
 
 
@@ -34,6 +35,7 @@ class Answer(msgspec.Struct, frozen=True):
     id: int
     errno: int = 0
     error: str = ""
+    held: tuple[tuple[str, int], ...] = ()
 
 
 def listener(host: str, port: int) -> socket.socket:
@@ -55,6 +57,8 @@ class BrokerServer:
 
     def __init__(self, channel: socket.socket) -> None:
         self.channel = channel
+        self._listeners: dict[tuple[str, int], socket.socket] = {}
+        self._listening = threading.Lock()
 
     def serve_one(self) -> bool:
         """Take one request; False when the inside is gone."""
@@ -68,6 +72,10 @@ class BrokerServer:
 
     def _answer(self, payload: bytes) -> None:
         request = msgspec.json.decode(payload, type=Request)
+        if request.verb in ("release", "held"):
+            held = self._release(request) if request.verb == "release" else tuple(self._listeners)
+            fds.send(self.channel, msgspec.json.encode(Answer(request.id, held=held)))
+            return
         try:
             sock = self._make(request)
         except OSError as error:
@@ -77,13 +85,25 @@ class BrokerServer:
         with sock:
             fds.send(self.channel, msgspec.json.encode(Answer(request.id)), (sock.fileno(),))
 
-    @staticmethod
-    def _make(request: Request) -> socket.socket:
+    def _listener(self, host: str, port: int) -> socket.socket:
+        """A copy of the one listener of that address."""
+        with self._listening:
+            if (host, port) not in self._listeners:
+                self._listeners[host, port] = listener(host, port)
+            return self._listeners[host, port].dup()
+
+    def _release(self, request: Request) -> tuple[tuple[str, int], ...]:
+        with self._listening:
+            if kept := self._listeners.pop((request.host, request.port), None):
+                kept.close()
+            return tuple(self._listeners)
+
+    def _make(self, request: Request) -> socket.socket:
         match request.verb:
             case "connect":
                 return socket.create_connection((request.host, request.port), timeout=_CONNECT_SECONDS)
             case "listen":
-                return listener(request.host, request.port)
+                return self._listener(request.host, request.port)
             case "datagram":
                 family = socket.AF_INET6 if ":" in request.host else socket.AF_INET
                 sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
@@ -101,7 +121,7 @@ class Broker:
         self._channel = channel
         # Answers to a process that held this descriptor before carry ids from before: start somewhere else.
         self._next_id = int.from_bytes(os.urandom(4), "big") << 16
-        self._waiting: dict[int, asyncio.Future[socket.socket]] = {}
+        self._waiting: dict[int, asyncio.Future[tuple[Answer, socket.socket | None]]] = {}
         asyncio.get_running_loop().add_reader(channel.fileno(), self._readable)
 
     async def connect(self, host: str, port: int) -> socket.socket:
@@ -109,8 +129,17 @@ class Broker:
         return await self._ask("connect", host, port)
 
     async def listen(self, host: str, port: int) -> socket.socket:
-        """A TCP listener in the host's network.  Raises OSError."""
+        """A TCP listener in the host's network, the same one until `release`.  Raises OSError."""
         return await self._ask("listen", host, port)
+
+    async def release(self, host: str, port: int) -> None:
+        """Give a listener back: nobody listens there any more once all copies are closed.  Raises OSError."""
+        await self._exchange("release", host, port)
+
+    async def held(self) -> tuple[tuple[str, int], ...]:
+        """The listeners that were asked for and not given back, also by an earlier engine.  Raises OSError."""
+        answer, _ = await self._exchange("held", "", 0)
+        return answer.held
 
     async def datagram(self, host: str, port: int) -> socket.socket:
         """A UDP socket of the host's network, connected to one peer.  Raises OSError."""
@@ -125,9 +154,15 @@ class Broker:
         return await asyncio.open_connection(sock=sock, ssl=ssl_context, server_hostname=name)
 
     async def _ask(self, verb: str, host: str, port: int) -> socket.socket:
+        _, sock = await self._exchange(verb, host, port)
+        if sock is None:
+            raise OSError(22, f"{verb}: no socket came with the answer")
+        return sock
+
+    async def _exchange(self, verb: str, host: str, port: int) -> tuple[Answer, socket.socket | None]:
         self._next_id += 1
         number = self._next_id
-        future: asyncio.Future[socket.socket] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[tuple[Answer, socket.socket | None]] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
         try:
             fds.send(self._channel, msgspec.json.encode(Request(number, verb, host, port)))
@@ -152,6 +187,7 @@ class Broker:
         elif answer.error:
             future.set_exception(OSError(answer.errno, answer.error))
         else:
-            sock = socket.socket(fileno=handles[0])
-            sock.setblocking(False)
-            future.set_result(sock)
+            sock = socket.socket(fileno=handles[0]) if handles else None
+            if sock is not None:
+                sock.setblocking(False)
+            future.set_result((answer, sock))

@@ -19,7 +19,7 @@ import msgspec
 import uvloop
 
 from fairway import edge
-from fairway.engine import apiserver, controllers, dns, kubelet, scheduler, serviceproxy
+from fairway.engine import apiserver, controllers, dns, kubelet, loadbalancer, scheduler, serviceproxy
 from fairway.engine.kubelet.images.service import ImageService
 from fairway.engine.kubelet.network import PodNetwork
 from fairway.kube.api import noun
@@ -94,13 +94,17 @@ async def serve(settings: Settings, upstream: tuple[str, ...], sockets: Handed) 
     files.replace(settings.kubeconfig, _kubeconfig(settings, certificates), mode=0o600)
     notices.say("api")
     client = ApiClient(HttpClient(unix_connector(_API_SOCKET), host_header="localhost", max_connections=64))
+    balancing = await _load_balancer_config(settings, broker)
     rooms: Mapping[str, Callable[[], Awaitable[None]]] = {
-        "controllers": lambda: controllers.run(client, clock, root_ca=certificates.ca.read_bytes()),
+        "controllers": lambda: controllers.run(
+            client, clock, root_ca=certificates.ca.read_bytes(), volumes_dir=settings.path / "volumes"
+        ),
         "scheduler": lambda: scheduler.run(client, clock),
         "kubelet": lambda: kubelet.run(
             client, _kubelet_config(settings), clock, images=ImageService(settings.path, broker.dial)
         ),
         "serviceproxy": lambda: serviceproxy.run(client, serviceproxy.Config(), clock),
+        "loadbalancer": lambda: loadbalancer.run(client, balancing, clock),
         "dns": lambda: dns.run(client, _dns_config(upstream, broker), clock),
         "edge": lambda: edge.run(client, _edge_config(settings, sockets), clock),
     }
@@ -157,6 +161,7 @@ def _kubelet_config(settings: Settings) -> kubelet.Config:
         server_socket=_KUBELET_SOCKET,
         node_name=_NODE_NAME,
         node_ip=_NODE_IP,
+        volumes_dir=settings.path / "volumes",
     )
 
 
@@ -172,6 +177,30 @@ def _edge_config(settings: Settings, sockets: Handed) -> edge.Config:
         https_fd=sockets.https,
         status_addresses=_status_addresses(settings.http),
     )
+
+
+async def _load_balancer_config(settings: Settings, broker: Broker) -> loadbalancer.Config:
+    flags = {settings.https.port: "--https", settings.http.port: "--http", settings.api.port: "--api"}
+    pool = settings.load_balancer_addresses
+    return loadbalancer.Config(
+        run_dir=RUN_DIR / "loadbalancer",
+        listen=broker.listen,
+        held=broker.held,
+        release=broker.release,
+        node_address=settings.http.host,
+        pool=(settings.http.host,) if pool is None else pool,
+        published={"0.0.0.0": await _host_address(broker)},
+        own_ports=flags,
+    )
+
+
+async def _host_address(broker: Broker) -> str:
+    """The host's address towards the outside; connecting a datagram socket only asks its routing table."""
+    try:
+        with await broker.datagram("192.0.2.1", 9) as sock:
+            return str(sock.getsockname()[0])
+    except OSError:
+        return "127.0.0.1"
 
 
 async def _announce(client: ApiClient, broker: Broker, settings: Settings, notices: Notices) -> None:

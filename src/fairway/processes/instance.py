@@ -35,6 +35,9 @@ class Settings(msgspec.Struct, frozen=True):
     http: Address
     https: Address
     api: Address
+    load_balancer_addresses: tuple[str, ...] | None = None
+    """For Services of type LoadBalancer; None is the address of `http`."""
+    egress: str = "auto"
 
     @property
     def path(self) -> Path:

@@ -57,6 +57,12 @@ def _command(
 def _listening(parser: argparse.ArgumentParser, **defaults: str) -> None:
     for name, default in defaults.items():
         parser.add_argument(f"--{name}", default=default, metavar="ADDR:PORT", help=f"default {default}")
+    parser.add_argument(
+        "--load-balancer-addresses",
+        default="",
+        metavar="A,B|none",
+        help="addresses of this host for Services of type LoadBalancer; default: the address of --http",
+    )
 
 
 def _images(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

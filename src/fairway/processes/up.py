@@ -6,11 +6,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 
 from fairway.cli import terminal
 from fairway.processes import doctor, instance, launcher
-from fairway.processes.instance import Settings
+from fairway.processes.instance import Address, Settings
 
 _LABELS = {"api": "API answers", "node": "node is ready", "edge": "edge serves"}
 _LOG_LINES = 15
@@ -32,13 +33,30 @@ def run(arguments: argparse.Namespace) -> int:
 
 def settings_from(arguments: argparse.Namespace) -> Settings:
     """The settings that the flags ask for.  Raises ValueError naming the flag."""
-    addresses = {}
+    addresses: dict[str, Address] = {}
     for flag, host in (("http", "0.0.0.0"), ("https", "0.0.0.0"), ("api", "127.0.0.1")):
         try:
             addresses[flag] = instance.parse_address(getattr(arguments, flag), host)
         except ValueError as error:
             raise ValueError(f"--{flag}: {error}") from None
-    return Settings(str(arguments.state_dir.absolute()), **addresses)
+    pool = _pool(arguments.load_balancer_addresses)
+    return Settings(
+        str(arguments.state_dir.absolute()),
+        addresses["http"],
+        addresses["https"],
+        addresses["api"],
+        load_balancer_addresses=pool,
+    )
+
+
+def _pool(text: str) -> tuple[str, ...] | None:
+    """`A,B`, `none`, or nothing.  Raises ValueError naming the flag."""
+    if not text or text == "none":
+        return () if text else None
+    try:
+        return tuple(str(ip_address(word.strip())) for word in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"--load-balancer-addresses: {error}; give addresses of this host, A,B, or none") from None
 
 
 def _foreground(settings: Settings) -> int:

@@ -42,11 +42,6 @@ def check_pod(pod: Pod) -> None:
             raise SandboxProblem(f"spec.{field} is true, which this node does not support: remove the field")
 
 
-def host_ports(pod: Pod) -> tuple[int, ...]:
-    """The ports of the node that a pod asks for and will not get."""
-    return tuple(port.host_port for container in pod.spec.containers for port in container.ports if port.host_port)
-
-
 def identity(pod: Pod, container: Container, image_user: str) -> Identity:
     """The container's settings, else the pod's, else the image's.  Raises StartRefused for a broken runAsNonRoot."""
     own, shared = container.security_context or SecurityContext(), pod.spec.security_context

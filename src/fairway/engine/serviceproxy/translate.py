@@ -167,7 +167,8 @@ def _hosts(service: Service) -> tuple[list[tuple[str, Rank]], tuple[Problem, ...
     for text, rank in wanted:
         if address := ir.usable_address(text):
             hosts.setdefault(address, rank)
-        elif ":" not in text:  # this cluster is IPv4 only; the second address of a dual-stack Service is no mistake
+        elif rank != Rank.LOAD_BALANCER and ":" not in text:
+            # No mistakes: IPv6 addresses of a dual-stack Service, and a load balancer on the loopback address.
             message = f"{text!r} is not an IPv4 address that traffic can be sent to; remove it or correct it"
             problems.append(Problem(_reference(service), "InvalidAddress", message))
     return list(hosts.items()), tuple(problems)

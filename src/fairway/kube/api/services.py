@@ -39,6 +39,8 @@ class ServiceSpec(Noun, frozen=True):
     internal_traffic_policy: str = "Cluster"
     external_traffic_policy: str = ""
     load_balancer_class: str | None = None
+    load_balancer_ip: str = msgspec.field(name="loadBalancerIP", default="")
+    load_balancer_source_ranges: tuple[str, ...] = ()
 
 
 class LoadBalancerIngress(Noun, frozen=True):
