@@ -139,3 +139,33 @@ def test_a_missing_nft_names_the_command_that_mends_it(tmp_path: Path) -> None:
             linux.umount(str(nft))
     assert done.returncode == 1
     assert "apt-get install -y nftables" in done.stderr
+
+
+def test_a_full_disk_refuses_writes_and_keeps_the_rest(tmp_path: Path) -> None:
+    place = tmp_path / "small"
+    place.mkdir()
+    linux.mount("tmpfs", str(place), "tmpfs", 0, "size=80m")
+    made = cluster.new(place / "state")
+    try:
+        made.start()
+        made.kubectl("create", "-f", "-", text=manifests.small("ConfigMap", "before"))
+        (place / "filler").write_bytes(b"")
+        with (place / "filler").open("ab") as filler:
+            try:
+                while True:
+                    filler.write(b"\0" * (1 << 20))
+                    filler.flush()
+            except OSError:
+                pass
+        big = manifests.small("ConfigMap", "big", data={"a": "x" * 900_000})
+        refused = made.kubectl("create", "-f", "-", text=big, check=False)
+        assert "no space left on the device" in refused
+        assert "free some" in refused
+        assert "before" in made.kubectl("get", "configmap", "before", "-o", "name")
+        (place / "filler").unlink()
+        made.kubectl("create", "-f", "-", text=manifests.small("ConfigMap", "after"))
+        made.stop()
+    finally:
+        if made.process is not None and made.process.poll() is None:
+            made.stop(9)
+        linux.umount(str(place), linux.MNT_DETACH)
