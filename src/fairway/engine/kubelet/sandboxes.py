@@ -10,7 +10,7 @@ from fairway.engine.kubelet.errors import SandboxProblem, VolumeProblem
 from fairway.engine.kubelet.etc_files import hostname
 from fairway.engine.kubelet.ledger import Ledger
 from fairway.engine.kubelet.record import PodRecord
-from fairway.engine.kubelet.security import check_pod, host_ports
+from fairway.engine.kubelet.security import check_pod
 from fairway.engine.kubelet.starting import write_etc_files
 from fairway.engine.kubelet.tools import Tools
 from fairway.kube.api.pods import Pod
@@ -45,10 +45,6 @@ class Sandboxes:
             self.failed(pod, problem.message)
             return
         self._mount_failures = 0
-        if ports := host_ports(pod):
-            words = ", ".join(str(port) for port in ports)
-            message = f"hostPort {words} is not opened: this node does not support host ports yet, use a Service"
-            self._tools.reports.warning(pod, "HostPortIgnored", message)
         await self._replace(pod, ledger)
 
     async def _replace(self, pod: Pod, ledger: Ledger) -> None:
