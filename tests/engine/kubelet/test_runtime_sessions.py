@@ -221,7 +221,7 @@ def test_sockets_are_in_the_pod_and_we_stay_outside(node):
                     sock.close()
                     await asyncio.sleep(0.01)
         await asyncio.get_running_loop().sock_sendall(sock, b"GET /none HTTP/1.0\r\n\r\n")
-        assert (await asyncio.get_running_loop().sock_recv(sock, 100)).startswith(b"HTTP/1.0 404 ")
+        assert (await asyncio.get_running_loop().sock_recv(sock, 100)).startswith(b"HTTP/1.1 404 ")
         sock.close()
         assert os.stat("/proc/self/ns/net").st_ino == outside
         with pytest.raises(OSError, match="No such file"):
