@@ -198,7 +198,7 @@ async def cluster(folder: Path, *, with_controllers: bool = True) -> AsyncIterat
         await make_node(client)
         rooms = [kubelet.run(), scheduler.run(client, clock)]
         if with_controllers:
-            rooms.append(controllers.run(client, clock, root_ca=b"PEM"))
+            rooms.append(controllers.run(client, clock, root_ca=b"PEM", volumes_dir=folder / "volumes"))
         tasks = [asyncio.create_task(room) for room in rooms]
         try:
             yield Cluster(client, kubelet)

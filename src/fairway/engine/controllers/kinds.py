@@ -12,11 +12,14 @@ from fairway.kube.api.resource import (
     LEASES,
     NAMESPACES,
     NODES,
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
     PODS,
     REPLICA_SETS,
     SECRETS,
     SERVICE_ACCOUNTS,
     SERVICES,
+    STORAGE_CLASSES,
     Resource,
 )
 
@@ -28,8 +31,8 @@ KINDS = (
     Resource("", "v1", "limitranges", "LimitRange"),
     NAMESPACES,
     NODES,
-    Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim"),
-    Resource("", "v1", "persistentvolumes", "PersistentVolume", namespaced=False),
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
     PODS,
     Resource("", "v1", "resourcequotas", "ResourceQuota"),
     SECRETS,
@@ -54,7 +57,7 @@ KINDS = (
     Resource(_RBAC, "v1", "rolebindings", "RoleBinding"),
     Resource(_RBAC, "v1", "roles", "Role"),
     Resource("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", namespaced=False),
-    Resource("storage.k8s.io", "v1", "storageclasses", "StorageClass", namespaced=False),
+    STORAGE_CLASSES,
 )
 """Events are left out: they own nothing, nothing owns them, and their own controller ends them."""
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 
 from fairway.engine.controllers.caches import Caches
 from fairway.engine.controllers.cronjob.controller import run as run_cron_jobs
@@ -14,6 +15,7 @@ from fairway.engine.controllers.horizontalpodautoscaler.controller import run as
 from fairway.engine.controllers.job.controller import run as run_jobs
 from fairway.engine.controllers.namespace.controller import run as run_namespaces
 from fairway.engine.controllers.node.controller import run as run_nodes
+from fairway.engine.controllers.persistentvolume.controller import run as run_volumes
 from fairway.engine.controllers.poddisruptionbudget.controller import run as run_disruption_budgets
 from fairway.engine.controllers.replicaset.controller import run as run_replica_sets
 from fairway.engine.controllers.resourcequota.controller import run as run_resource_quotas
@@ -48,14 +50,21 @@ CONTROLLERS: tuple[tuple[str, Run], ...] = (
 )
 
 
-async def run(client: ApiClient, clock: Clock, *, root_ca: bytes = b"") -> None:
-    """Run them all until cancelled. With the cluster's CA (PEM), every namespace gets it as `kube-root-ca.crt`."""
+async def run(client: ApiClient, clock: Clock, *, root_ca: bytes = b"", volumes_dir: Path | None = None) -> None:
+    """Run them all until cancelled.
+
+    With the cluster's CA (PEM), every namespace gets it as `kube-root-ca.crt`. With `volumes_dir`, claims get volumes:
+    folders below it on this machine.
+    """
     caches = Caches(client, clock)
     accounts: Run = partial(run_service_accounts, pem=root_ca.decode())
+    more: list[tuple[str, Run]] = [("serviceaccount", accounts)]
+    if volumes_dir is not None:
+        more.append(("persistentvolume", partial(run_volumes, volumes_dir=volumes_dir)))
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(run_reflectors(*caches.all))
         await wait_synced(*caches.all)
-        for name, start in (*CONTROLLERS, ("serviceaccount", accounts)):
+        for name, start in (*CONTROLLERS, *more):
             tasks.create_task(kept_running(name, partial(start, client, caches, clock), clock))
 
 

@@ -1,6 +1,6 @@
 """Pods of this node to containers, and what became of them back to the API.
 
-Reads:  Pods with our spec.nodeName, ConfigMap, Secret, Service, EndpointSlice.
+Reads:  Pods with our spec.nodeName, ConfigMap, Secret, Service, EndpointSlice, PersistentVolumeClaim, PersistentVolume.
 Writes: Pod status (and the deletion of pods that have ended), Node, Lease, Events; containers, volumes, pod network.
 Loop:   keyed, by pod.   Flow: watch and runtime -> worker -> plan -> tasks (starting, stopping, sandboxes) -> status.
 """

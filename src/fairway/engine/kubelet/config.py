@@ -10,6 +10,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     `state_dir` outlives a reboot (volumes, logs, restart counts), `run_dir` holds sockets and what a reboot may lose.
     `termination_drain_seconds` is how long a pod goes on serving after the API shows it out of rotation.
+    `volumes_dir` is where the folders of PersistentVolumes are that this cluster made itself: they need no allow-list.
     """
 
     state_dir: Path
@@ -23,6 +24,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     cluster_domain: str = "cluster.local"
     termination_drain_seconds: float = 0.5
     host_path_allow_list: tuple[str, ...] = ()
+    volumes_dir: Path | None = None
     version: str = "v1.34.0"
 
     def pod_dir(self, uid: str) -> Path:

@@ -26,13 +26,21 @@ from fairway.engine.kubelet.stopping import Stopper
 from fairway.engine.kubelet.streaming.endpoints import Place, Streaming
 from fairway.engine.kubelet.streaming.protocols import Refusal
 from fairway.engine.kubelet.tools import Tools
-from fairway.engine.kubelet.volumes import Mounts, SystemMounts, Tokens, Volumes
+from fairway.engine.kubelet.volumes import Claims, Mounts, SystemMounts, Tokens, Volumes
 from fairway.engine.kubelet.worker import PodKey, PodWorker
 from fairway.kube.api.config import ConfigMap, Secret
 from fairway.kube.api.meta import ObjectKey, ObjectMeta
 from fairway.kube.api.pods import Container, Pod, PodSpec
-from fairway.kube.api.resource import CONFIG_MAPS, ENDPOINT_SLICES, PODS, SECRETS, SERVICES
+from fairway.kube.api.resource import (
+    CONFIG_MAPS,
+    ENDPOINT_SLICES,
+    PERSISTENT_VOLUME_CLAIMS,
+    PODS,
+    SECRETS,
+    SERVICES,
+)
 from fairway.kube.api.services import EndpointSlice, Service
+from fairway.kube.api.statefulsets import PersistentVolumeClaim
 from fairway.kube.client.client import ApiClient
 from fairway.kube.reconcile.events import EventRecorder
 from fairway.kube.reconcile.keyed import run_keyed
@@ -93,6 +101,7 @@ class Kubelet:
         self._config_maps: Reflector[ConfigMap] = reflector(CONFIG_MAPS, ConfigMap)
         self._secrets: Reflector[Secret] = reflector(SECRETS, Secret)
         self._services: Reflector[Service] = reflector(SERVICES, Service)
+        self._claims: Reflector[PersistentVolumeClaim] = reflector(PERSISTENT_VOLUME_CLAIMS, PersistentVolumeClaim)
         self._slices: Reflector[EndpointSlice] = reflector(ENDPOINT_SLICES, EndpointSlice, indexes={INDEX: pods_of})
         self._queue: WorkQueue[PodKey] = WorkQueue()
         self._workers: dict[str, PodWorker] = {}
@@ -109,7 +118,9 @@ class Kubelet:
             network=network,
             states=states,
             stopper=Stopper(runtime, states, rotation, reports, clock),
-            volumes=Volumes(config, lookup, mounts, clock, machine.allocatable, Tokens(client, clock)),
+            volumes=Volumes(
+                config, lookup, mounts, clock, machine.allocatable, Tokens(client, clock), Claims(client, config)
+            ),
             pulls=Pulls(images, lookup, reports, clock),
             lookup=lookup,
             reports=reports,
@@ -130,7 +141,7 @@ class Kubelet:
             await asyncio.gather(*(worker.close() for worker in self._workers.values()))
 
     async def _work(self) -> None:
-        reflectors = (self._pods, self._config_maps, self._secrets, self._services, self._slices)
+        reflectors = (self._pods, self._config_maps, self._secrets, self._services, self._slices, self._claims)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(run_reflectors(*reflectors))
             tasks.create_task(self._tools.reports.run())
@@ -147,6 +158,7 @@ class Kubelet:
         self._pods.cache.subscribe(self._pod_changed)
         self._config_maps.cache.subscribe(lambda key, old, new: self._source_changed("ConfigMap", key))
         self._secrets.cache.subscribe(lambda key, old, new: self._source_changed("Secret", key))
+        self._claims.cache.subscribe(lambda key, old, new: self._source_changed("PersistentVolumeClaim", key))
         for pod in self._pods.cache.values():
             self._queue.add(_key(pod))
 

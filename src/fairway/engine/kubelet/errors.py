@@ -3,6 +3,7 @@
 PodProblem
 ├── StartRefused    a container: reason as in `state.waiting.reason`
 ├── VolumeProblem   a volume: becomes a FailedMount event
+│   └── VolumePending   it will come by itself: no event
 └── SandboxProblem  the sandbox: becomes a FailedCreatePodSandBox event
 """
 
@@ -30,6 +31,10 @@ class VolumeProblem(PodProblem):
     def __init__(self, volume: str, message: str) -> None:
         super().__init__(message)
         self.volume = volume
+
+
+class VolumePending(VolumeProblem):
+    """One volume is not there yet, and something else says so already."""
 
 
 class SandboxProblem(PodProblem):

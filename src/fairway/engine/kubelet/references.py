@@ -1,12 +1,15 @@
-"""Which ConfigMaps and Secrets a pod refers to (pure)."""
+"""Which ConfigMaps, Secrets and claims a pod refers to (pure)."""
 
 from fairway.engine.kubelet import environment
 from fairway.engine.kubelet.volumes import payload
 from fairway.kube.api.pods import Pod
+from fairway.kube.api.storage import claims_of
 
 
 def uses(pod: Pod, kind: str, name: str) -> bool:
-    """Whether a pod's volumes, variables or pull secrets refer to this ConfigMap or Secret."""
+    """Whether a pod's volumes, variables or pull secrets refer to this ConfigMap, Secret or claim."""
+    if kind == "PersistentVolumeClaim":
+        return name in claims_of(pod)
     containers = (*pod.spec.init_containers, *pod.spec.containers)
     if kind == "ConfigMap":
         return any(name in payload.config_map_names(volume) for volume in pod.spec.volumes) or any(

@@ -6,7 +6,7 @@ import msgspec
 
 from fairway.engine.kubelet.container_status import pod_name
 from fairway.engine.kubelet.containers import sandbox_id
-from fairway.engine.kubelet.errors import SandboxProblem, VolumeProblem
+from fairway.engine.kubelet.errors import SandboxProblem, VolumePending, VolumeProblem
 from fairway.engine.kubelet.etc_files import hostname
 from fairway.engine.kubelet.ledger import Ledger
 from fairway.engine.kubelet.record import PodRecord
@@ -21,6 +21,7 @@ log = logs.get("kubelet")
 _MOUNT_SECONDS_MIN = 0.5
 _MOUNT_SECONDS_MAX = 122.0
 _RETRY_SECONDS = 10.0
+_PENDING_SECONDS = 5.0  # the change that it waits for wakes it anyway
 
 
 class Sandboxes:
@@ -37,6 +38,9 @@ class Sandboxes:
         try:
             check_pod(pod)
             await self._tools.volumes.prepare(pod)
+        except VolumePending:
+            self.retry_at = self._tools.clock.now() + timedelta(seconds=_PENDING_SECONDS)
+            return
         except VolumeProblem as problem:
             message = f'MountVolume.SetUp failed for volume "{problem.volume}" : {problem.message}'
             self._failed(pod, "FailedMount", message, self._mount_delay_seconds())

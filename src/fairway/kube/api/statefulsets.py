@@ -74,6 +74,8 @@ class ControllerRevision(Noun, frozen=True):
 
 class PersistentVolumeClaimStatus(Noun, frozen=True):
     phase: str = "Pending"
+    access_modes: tuple[str, ...] = ()
+    capacity: Mapping[str, str | int] = {}
 
 
 class PersistentVolumeClaim(Noun, frozen=True):

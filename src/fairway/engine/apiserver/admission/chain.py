@@ -11,6 +11,7 @@ from fairway.engine.apiserver.admission import (
     resource_quotas,
     roles,
     service_accounts,
+    storage_classes,
     token_secrets,
 )
 from fairway.engine.apiserver.admission.review import Review
@@ -21,7 +22,13 @@ from fairway.toolkit.clock import Clock
 Plugin = Callable[[Review], None]
 """Changes the object in place, or raises ApiError to refuse it. Webhooks would need an awaitable twin of `admit`."""
 
-PLUGINS: tuple[Plugin, ...] = (namespaces.admit, limit_ranges.admit, ingress_classes.admit, resource_quotas.admit)
+PLUGINS: tuple[Plugin, ...] = (
+    namespaces.admit,
+    limit_ranges.admit,
+    ingress_classes.admit,
+    storage_classes.admit,
+    resource_quotas.admit,
+)
 """Those that need nothing but the store."""
 
 

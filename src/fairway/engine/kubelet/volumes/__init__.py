@@ -1,5 +1,6 @@
 """The volumes of pods: folders that containers mount, kept up to date while the pod lives."""
 
+from fairway.engine.kubelet.volumes.claims import Claims as Claims
 from fairway.engine.kubelet.volumes.mounts import Mounts as Mounts
 from fairway.engine.kubelet.volumes.mounts import PlainMounts as PlainMounts
 from fairway.engine.kubelet.volumes.mounts import SystemMounts as SystemMounts

@@ -10,6 +10,7 @@ from fairway.engine.kubelet.errors import StartRefused, VolumeProblem
 from fairway.engine.kubelet.lookup import Lookup
 from fairway.engine.kubelet.runtime.model import Mount
 from fairway.engine.kubelet.volumes import atomic_folder, payload
+from fairway.engine.kubelet.volumes.claims import Claims
 from fairway.engine.kubelet.volumes.host_path import host_path
 from fairway.engine.kubelet.volumes.mounts import Mounts
 from fairway.engine.kubelet.volumes.ownership import give_to_group
@@ -31,6 +32,7 @@ class Volumes:
         clock: Clock,
         allocatable: Mapping[str, str],
         tokens: Tokens,
+        claims: Claims,
     ) -> None:
         self._config = config
         self._lookup = lookup
@@ -38,6 +40,7 @@ class Volumes:
         self._clock = clock
         self._allocatable = allocatable
         self._tokens = tokens
+        self._claims = claims
 
     async def prepare(self, pod: Pod) -> None:
         """Set up everything; what is there already is left alone.  Raises VolumeProblem, ApiError, Unreachable."""
@@ -81,7 +84,8 @@ class Volumes:
         """Unmount everything of a pod and delete its folder.  Blocks; raises OSError."""
         folder = self._config.pod_dir(uid)
         for place in sorted((*folder.glob("subpaths/*/*"), *folder.glob("volumes/*"))):
-            self._mounts.release(place)
+            if not place.is_symlink():  # a claim's folder: not ours to take down
+                self._mounts.release(place)
         shutil.rmtree(folder, ignore_errors=True)
 
     def _folder(self, pod: Pod, volume: Volume) -> Path:
@@ -98,11 +102,21 @@ class Volumes:
         elif volume.host_path is not None:
             host_path(volume.name, volume.host_path, self._config.host_path_allow_list)
         elif volume.persistent_volume_claim is not None:
-            claim = volume.persistent_volume_claim.get("claimName", "")
-            raise VolumeProblem(volume.name, f'claim "{claim}": this node cannot mount persistent volume claims yet')
+            await self._claimed(pod, volume)
         else:
             message = "this kind of volume is not supported on this node: use emptyDir, configMap, secret or projected"
             raise VolumeProblem(volume.name, message)
+
+    async def _claimed(self, pod: Pod, volume: Volume) -> None:
+        """Point a link at the claim's folder: it tells later starts, and a restarted kubelet, where that is."""
+        link = self._folder(pod, volume)
+        if link.is_symlink():
+            return
+        folder, owned = await self._claims.folder(pod, volume)
+        if owned:
+            self._give(pod, folder)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(folder)
 
     def _empty_dir(self, pod: Pod, volume: Volume, source: EmptyDirVolume) -> None:
         folder = self._folder(pod, volume)
@@ -156,10 +170,13 @@ class Volumes:
         source = self._folder(pod, volume)
         if volume.host_path is not None:
             source = host_path(volume.name, volume.host_path, self._config.host_path_allow_list)
+        claim = volume.persistent_volume_claim
+        if claim is not None:
+            source = source.resolve()
         path = mount.sub_path or expand(mount.sub_path_expr, variables)
         if path:
             source = self._sub_path(pod, container, volume, source, path, index)
-        read_only = mount.read_only or payload.is_generated(volume)
+        read_only = mount.read_only or payload.is_generated(volume) or bool(claim and claim.get("readOnly"))
         return Mount(source=str(source), target=mount.mount_path, read_only=read_only)
 
     def _sub_path(self, pod: Pod, container: Container, volume: Volume, source: Path, path: str, index: int) -> Path:
