@@ -4,11 +4,9 @@ Both ways: kind (1 byte), length (4 bytes), payload. From the shim STDOUT and ST
 byte for each wanted stream: `i`, `o`, `e`), then STDIN, END of the input, and RESIZE (columns, rows, two bytes each).
 """
 
+import _socket
 import os
-import socket
 import struct
-
-from fairway.toolkit import fds
 
 HELLO, STDIN, STDOUT, STDERR, END, RESIZE = b"h", b"i", b"o", b"e", b"x", b"r"
 HEAD = struct.Struct(">cI")
@@ -16,8 +14,6 @@ SIZE = struct.Struct(">HH")
 MOST_BYTES = 64 * 1024
 """The longest payload."""
 
-LISTENER = b"l"
-"""The message that brings the listening socket to the shim."""
 _BACKLOG = 16
 
 
@@ -43,11 +39,9 @@ class Address:
         os.close(self._folder)
 
 
-def listen(run_dir: str, container: str, console: socket.socket) -> None:
-    """Make the socket and send it over `console`. Raises OSError."""
-    location = path(run_dir, container)
-    address = Address(location)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+def listen(run_dir: str, container: str, listener: _socket.socket) -> None:
+    """Give a socket its place and make it listen. Raises OSError."""
+    address = Address(path(run_dir, container))
     old = os.umask(0o177)
     try:
         listener.bind(address.short)
@@ -55,5 +49,3 @@ def listen(run_dir: str, container: str, console: socket.socket) -> None:
         os.umask(old)
         address.close()
     listener.listen(_BACKLOG)
-    fds.send(console, LISTENER, (listener.fileno(),))
-    listener.close()

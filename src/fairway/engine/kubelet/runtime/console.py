@@ -4,6 +4,7 @@ Nothing is held back but one piece for each client: while a client has not taken
 not read, so a slow reader slows the container down, as it would at a real terminal.
 """
 
+import _socket
 import os
 import select
 import socket
@@ -35,7 +36,7 @@ class Console:
         self,
         streams: dict[int, tuple[bytes, Stream]],
         stdin: int | None,
-        listener: socket.socket,
+        listener: _socket.socket,
         *,
         master: int | None,
         once: bool,
@@ -132,7 +133,8 @@ class Console:
 
     def _accept(self) -> None:
         try:
-            channel, _ = self._listener.accept()
+            with socket.socket(fileno=os.dup(self._listener.fileno())) as listener:
+                channel, _ = listener.accept()
         except OSError:
             return
         channel.setblocking(False)

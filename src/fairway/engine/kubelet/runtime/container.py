@@ -1,5 +1,6 @@
 """Process 1 of a container, from the fork to the exec of its program."""
 
+import _socket
 import json
 import os
 import socket
@@ -24,7 +25,7 @@ def become(
     entrances: tuple[int, ...],
     who: program.Identity,
     stdio: program.Stdio,
-    console: socket.socket,
+    console: _socket.socket,
     report: int,
 ) -> None:
     """Turn this freshly forked process 1 into the container; never returns.
@@ -43,7 +44,7 @@ def become(
         folders = (spec.upper_dir, spec.work_dir, spec.merged_dir)
         rootfs.enter(spec.layers, folders, spec.volumes, joined.shm_path, read_only=spec.read_only_root)
         if spec.tty:
-            stdio = terminal.open_for_program(console)
+            stdio = terminal.open_for_program(console.fileno())
         account = privileges.Account(spec.uid, spec.gid, spec.groups)
         program.reset_process()
         program.run(spec.args, spec.env, spec.cwd, account, who, stdio, die_with_parent=True)

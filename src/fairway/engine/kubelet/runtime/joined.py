@@ -43,7 +43,7 @@ def start(
             program.reset_process()
             if stdio is None:
                 assert console is not None
-                stdio = terminal.open_for_program(console)
+                stdio = terminal.open_for_program(console.detach())
             environment = {**spec.env, **dict(env)}
             program.run(tuple(args), environment, spec.cwd, account, identity, stdio, die_with_parent=True)
         except Exception as error:  # the border of this process: whatever happened must reach the parent

@@ -5,11 +5,12 @@ killed, the kernel kills the container (PR_SET_PDEATHSIG), so none runs unwatche
 does as little as it can before the end: see `starter`.
 """
 
+import _socket
 import os
 import socket
 import time
 
-from fairway.engine.kubelet.runtime import attachment, cgroups, records, starter, terminal
+from fairway.engine.kubelet.runtime import attachment, cgroups, records, starter
 from fairway.engine.kubelet.runtime.console import Console
 from fairway.engine.kubelet.runtime.logs import LogFile, Stream
 from fairway.engine.kubelet.runtime.program import Stdio
@@ -19,14 +20,16 @@ _CHUNK_BYTES = 16 * 1024
 
 
 class _Pipes:
-    """Three pipes between the container and its shim, and the socket for what only the starter can make."""
+    """Between the container and its shim: pipes, a socket for its terminal, and the one to which others attach."""
 
     def __init__(self) -> None:
         stdin, self.stdin = os.pipe()
         self.stdout, stdout = os.pipe()
         self.stderr, stderr = os.pipe()
         self.handover, self.write_handover = os.pipe()
-        self.console, self.write_console = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # Not the wrappers of the module socket: their enumerations would cost every shim memory.
+        self.console, self.write_console = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+        self.listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         self.theirs = Stdio(stdin, stdout, stderr)
         self._ends = (stdin, stdout, stderr, self.write_handover)
 
@@ -49,7 +52,7 @@ def serve(channel: socket.socket, run_dir: str) -> None:
     helper = os.fork()
     if helper == 0:
         pipes.keep_theirs()
-        starter.run(channel, run_dir, pipes.theirs, pipes.write_console, pipes.write_handover)
+        starter.run(channel, run_dir, pipes.theirs, pipes.write_console, pipes.listener, pipes.write_handover)
         return
     channel.close()
     pipes.keep_ours()
@@ -70,32 +73,28 @@ def _look_after(given: starter.Handover, pipes: _Pipes) -> None:
 
 
 def _console(given: starter.Handover, pipes: _Pipes) -> Console:
-    listener, master = _received(pipes.console)
+    master = _received(pipes.console) if given.terminal else None
+    pipes.console.close()
     log = LogFile(given.log_path)
     stdout = attachment.STDOUT, Stream("stdout", log)
     if master is not None:
         for fd in (pipes.stdin, pipes.stdout, pipes.stderr):
             os.close(fd)
         stdin = master if given.stdin else None
-        return Console({master: stdout}, stdin, listener, master=master, once=given.stdin_once)
+        return Console({master: stdout}, stdin, pipes.listener, master=master, once=given.stdin_once)
     stderr = attachment.STDERR, Stream("stderr", log)
     if not given.stdin:
         os.close(pipes.stdin)
     stdin = pipes.stdin if given.stdin else None
     streams = {pipes.stdout: stdout, pipes.stderr: stderr}
-    return Console(streams, stdin, listener, master=None, once=given.stdin_once)
+    return Console(streams, stdin, pipes.listener, master=None, once=given.stdin_once)
 
 
-def _received(console: socket.socket) -> tuple[socket.socket, int | None]:
-    """The listening socket and the master of the terminal, if there is one."""
-    found: dict[bytes, int] = {}
-    while True:
-        kind, given = fds.receive(console, 1)
-        if not kind:
-            break
-        found[kind] = given[0]
-    console.close()
-    return socket.socket(fileno=found[attachment.LISTENER]), found.get(terminal.MASTER)
+def _received(console: _socket.socket) -> int:
+    """The master of the container's terminal."""
+    with socket.socket(fileno=os.dup(console.fileno())) as channel:
+        _, given = fds.receive(channel, 1)
+    return given[0]
 
 
 def _read_all(fd: int) -> bytes:

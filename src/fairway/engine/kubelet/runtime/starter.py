@@ -4,6 +4,7 @@ A process of its own between the shim and the container, because what Python tou
 which lives as long as the container, then never reads a spec.
 """
 
+import _socket
 import json
 import os
 import select
@@ -34,11 +35,18 @@ class Handover:
         self.stdin_once = "o" in flags
 
 
-def run(channel: socket.socket, run_dir: str, stdio: Stdio, console: socket.socket, handover: int) -> None:
+def run(
+    channel: socket.socket,
+    run_dir: str,
+    stdio: Stdio,
+    console: _socket.socket,
+    listener: _socket.socket,
+    handover: int,
+) -> None:
     """Start the container that the request asks for as a child of this process's parent, the shim.
 
     The kubelet gets the state. The shim gets, over the pipe `handover`, a `Handover`, nothing when there is no
-    container to look after; and over `console` the socket to which others attach, and the master of a terminal.
+    container to look after; `listener` is made the socket to which others attach; `console` takes a terminal's master.
     """
     encoded = wire.receive(channel).decode()
     spec = wire.Spec(encoded)
@@ -54,7 +62,7 @@ def run(channel: socket.socket, run_dir: str, stdio: Stdio, console: socket.sock
         LogFile(spec.log_path)
         namespaces = sandbox.Handles(run_dir, spec.sandbox)
         group.create(spec.limits)
-        attachment.listen(run_dir, spec.id, console)
+        attachment.listen(run_dir, spec.id, listener)
         pid = _start(
             run_dir, spec, namespaces, group, stdio if spec.stdin else Stdio(None, stdio.stdout, stdio.stderr), console
         )
@@ -87,7 +95,7 @@ def _start(
     namespaces: sandbox.Handles,
     group: cgroups.Group,
     stdio: Stdio,
-    console: socket.socket,
+    console: _socket.socket,
 ) -> int:
     """Fork process 1 of a new PID namespace, or a process of the target's, and wait until its program runs."""
     who = container.identity(spec)

@@ -22,14 +22,18 @@ class NoTerminal(OSError):
     """The container has no devpts of its own where one belongs."""
 
 
-def open_for_program(console: socket.socket) -> Stdio:
-    """Make a terminal, send its master over `console`, and give the program the other end. Raises OSError."""
+def open_for_program(console: int) -> Stdio:
+    """Make a terminal and give the program its end of it; the master goes to the socket `console`, which is closed.
+
+    Raises OSError.
+    """
     master = os.open("/dev/pts/ptmx", _FLAGS | os.O_NOFOLLOW | os.O_NONBLOCK)
     if linux.filesystem_type_of(master) != linux.DEVPTS_SUPER_MAGIC:
         raise NoTerminal("/dev/pts is not a devpts")
     fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
     slave = fcntl.ioctl(master, _TIOCGPTPEER, _FLAGS)
-    fds.send(console, MASTER, (master,))
+    with socket.socket(fileno=console) as channel:
+        fds.send(channel, MASTER, (master,))
     os.close(master)
     return Stdio(slave, slave, slave, terminal=True)
 
