@@ -25,7 +25,7 @@ from fairway.edge.plan import Plan, plan
 from fairway.edge.render import Options, render
 from fairway.edge.snapshot import Snapshot, of_manifests
 from fairway.edge.translate import Translation, translate
-from fairway.toolkit.haproxy import Process, find
+from fairway.toolkit.haproxy import Binary, Process, find
 
 CLASSES = """
 apiVersion: networking.k8s.io/v1
@@ -204,8 +204,9 @@ class Pod:
 class RealEdge:
     """HAProxy driven by the edge's own steps, without an API."""
 
-    def __init__(self, folder: Path, threads: int = 1) -> None:
+    def __init__(self, folder: Path, threads: int = 1, binary: Binary | None = None) -> None:
         self.folder = folder
+        self.binary = binary or find()
         self._http = socket.create_server(("127.0.0.1", 0), backlog=512)
         self._https = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.http_port = self._http.getsockname()[1]
@@ -222,7 +223,7 @@ class RealEdge:
 
     def new_proxy(self) -> Haproxy:
         """As a new engine process would make it."""
-        self.process = Process(find(), self.folder, listeners=(self._http.fileno(), self._https.fileno()))
+        self.process = Process(self.binary, self.folder, listeners=(self._http.fileno(), self._https.fileno()))
         proxy = Haproxy(self.process, self.folder)
         default_certificate.load_or_create(self.folder / "default.pem", datetime.datetime.now(datetime.UTC))
         return proxy
@@ -233,8 +234,8 @@ class RealEdge:
     async def apply_snapshot(self, snapshot: Snapshot) -> Plan:
         self.translation = translate(snapshot, self.translation)
         running = self.proxy.running
-        placement = place(self.translation.edge, running.placement if running else EMPTY)
-        desired = render(self.translation.edge, placement, self.options)
+        placement = place(self.translation.edge, running.placement if running else EMPTY, dynamic=self.proxy.dynamic)
+        desired = render(self.translation.edge, placement, self.options, running)
         step = plan(running, desired)
         await self.proxy.apply(step, desired)
         return step

@@ -59,7 +59,10 @@ TEMPLATES = tuple(
         r'( attr "(Path=/[A-Za-z0-9._~/-]*|Max-Age=\d+|SameSite=(Lax|Strict|None))")*',
         r"dynamic-cookie-key fairway",
         r"server s\d+ (\[[0-9a-f:]+\]|[0-9.]+):\d+( ssl verify none| proto h2| alpn h2)*( disabled)?",
-        r"backend [pb][0-9a-f]+ from edge",
+        r"backend (p|pt|b[0-9a-f]{12}n)\d+ from edge",
+        r"http-request set-timeout (server|tunnel) str\(\w+\.timeout\),map_str_int\(maps/tuning\.map,\d+\)",
+        r"http-request set-var\(txn\.body_max\) str\(\w+\.body\),map_str_int\(maps/tuning\.map,\d+\)",
+        r"http-request deny deny_status 413 if \{ req\.body_size,sub\(txn\.body_max\) -m int gt 0 \}",
         r"http-request set-var\(txn\.value\) var\(txn\.canary\),field\(4,\|\) if canary",
         rf"http-request set-var\(txn\.pick\) str\((yes|no)\) if {THIS}( !?\{{ var\(txn\.value\) -m len gt 0 \}})?"
         rf" \{{ req\.(hdr|cook)\({NAME}\)(,strcmp\(txn\.value\) -m int 0| -m str (always|never)) \}}",

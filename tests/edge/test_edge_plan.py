@@ -11,6 +11,7 @@ from fairway.edge.ir import PLAIN, Backend, Edge, Forward, Match, PathKind, Prof
 from fairway.edge.place import EMPTY, SLOTS_LEAST, Placement, place
 from fairway.edge.plan import (
     AddEntries,
+    AddServer,
     DeleteEntries,
     DisableServer,
     NoChange,
@@ -26,6 +27,7 @@ from fairway.edge.render import Options, Rendered, render
 PREFIX = "maps/prefix.map"
 ONE, TWO, THREE = (Server(f"10.42.0.{number}", 8080) for number in (1, 2, 3))
 SLOW = Profile(read_timeout_seconds=300)
+NAMED = Profile(upstream_host="a.internal")
 
 
 def edge(
@@ -93,8 +95,22 @@ def changed(*commands: Any) -> RuntimeCommands:
         pytest.param(
             edge(),
             edge(profile=SLOW),
-            Reload(("new backend b8adfcbbd3589",)),
-            id="a profile needs a backend of its own",
+            changed(
+                SetServer("pt0", 1, ONE),
+                AddEntries("maps/tuning.map", {"pt0.timeout": "300000"}),
+                SetEntries(PREFIX, {"a.test/": "pt0"}),
+                DisableServer("p0", 1),
+            ),
+            id="a timeout is an entry",
+        ),
+        pytest.param(
+            edge(profile=SLOW),
+            edge(profile=msgspec.structs.replace(SLOW, read_timeout_seconds=7, body_bytes_max=8)),
+            changed(
+                AddEntries("maps/tuning.map", {"pt0.body": "8"}),
+                SetEntries("maps/tuning.map", {"pt0.timeout": "7000"}),
+            ),
+            id="timeouts and limits change where they are",
         ),
     ],
 )
@@ -113,9 +129,9 @@ def test_other_settings_are_a_reload_with_the_reason() -> None:
 
 
 def test_reasons_are_few() -> None:
-    after = rendered(Edge(backends=tuple(Backend(f"b{number}", (), SLOW) for number in range(20))))
+    after = rendered(Edge(backends=tuple(Backend(f"b{number}", (), NAMED) for number in range(16))))
     reasons = plan(rendered(Edge()), after)
-    assert isinstance(reasons, Reload) and len(reasons.reasons) == 6 and reasons.reasons[-1] == "and 15 more"
+    assert isinstance(reasons, Reload) and len(reasons.reasons) == 6 and reasons.reasons[-1] == "and 11 more"
 
 
 def test_more_servers_than_slots_double_the_slots_and_meanwhile_as_many_as_fit_are_served() -> None:
@@ -129,12 +145,42 @@ def test_more_servers_than_slots_double_the_slots_and_meanwhile_as_many_as_fit_a
 
 
 def test_what_nobody_uses_waits_for_the_next_reload() -> None:
-    slow = rendered(edge(profile=SLOW))
-    plain = rendered(edge(), slow)
-    assert isinstance(plan(slow, plain), RuntimeCommands)
-    other = rendered(edge(profile=msgspec.structs.replace(SLOW, read_timeout_seconds=1)), plain)
+    named = rendered(edge(profile=NAMED))
+    plain = rendered(edge(), named)
+    assert isinstance(plan(named, plain), RuntimeCommands)
+    assert isinstance(plan(plain, rendered(edge(profile=NAMED), plain)), RuntimeCommands)
+    other = rendered(edge(profile=msgspec.structs.replace(NAMED, upstream_host="b.internal")), plain)
     step = plan(plain, other)
-    assert isinstance(step, Reload)
+    assert isinstance(step, Reload) and "and 3 more" in step.reasons
+    assert len([name for name in other.placement.shapes if name.startswith("b")]) == 4
+
+
+def test_the_second_service_with_the_same_annotations_costs_no_reload() -> None:
+    def services(*names: str) -> Edge:
+        return Edge(backends=tuple(Backend(name, (ONE,), NAMED) for name in names))
+
+    first = rendered(services("a"))
+    assert isinstance(plan(rendered(Edge()), first), Reload)
+    second = rendered(services("a", "b", "c"), first)
+    assert isinstance(plan(first, second), RuntimeCommands)
+    third = rendered(services(*"abcdef"), second)
+    assert isinstance(plan(second, third), Reload)
+    assert len(third.placement.spare) - len(rendered(Edge()).placement.spare) == 2
+
+
+def test_servers_are_added_where_haproxy_can() -> None:
+    many = tuple(Server("10.42.0.9", port) for port in range(1, SLOTS_LEAST + 3))
+
+    def step(wanted: Edge, before: Rendered | None = None) -> Rendered:
+        placement = place(wanted, before.placement if before else EMPTY, dynamic=True)
+        return render(wanted, placement, Options(http="fd@3"))
+
+    first = step(edge(many[:4]))
+    after = step(edge(many), first)
+    assert plan(first, after) == changed(AddServer("p0", 5, many[4]), AddServer("p0", 6, many[5]))
+    fewer = step(edge(many[:1]), after)
+    assert len(fewer.slots["p0"]) == 6
+    assert plan(fewer, step(edge(many), fewer)) == changed(*(SetServer("p0", n, many[n - 1]) for n in range(2, 7)))
 
 
 def test_a_spare_backend_is_not_given_away_in_the_pass_that_frees_it() -> None:

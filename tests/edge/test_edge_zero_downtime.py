@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fairway.edge.plan import Reload, RuntimeCommands
+from fairway.edge.plan import AddServer, Reload, RuntimeCommands
 
 REQUEST = b"GET /x HTTP/1.1\r\nHost: a.test\r\n\r\n"
 
@@ -104,8 +104,8 @@ async def test_reloads_routes_and_certificates(edge: Any, make: Any, pods: Any, 
     async with Load(edge, make.exchange) as load:
         for number in range(6):
             host = f"new{number}.test"
-            timeout = {"proxy-read-timeout": str(100 + number)}
-            new = make.ingress("new", (host, "/", "Prefix", "web"), annotations=timeout, tls={"n": [host]})
+            named = {"upstream-vhost": f"v{number}.internal"}
+            new = make.ingress("new", (host, "/", "Prefix", "web"), annotations=named, tls={"n": [host]})
             step = await edge.apply([*site(address), new, make.secret("n", host, serial=number + 1)])
             assert isinstance(step, Reload)
             assert (await edge.get(f"https://{host}/")).status == 200
@@ -125,7 +125,8 @@ async def test_a_pool_that_runs_out_and_slots_that_run_out(edge: Any, make: Any,
     await edge.apply(site(addresses[0]))
     async with Load(edge, make.exchange) as load:
         step = await edge.apply(site(*addresses))
-        assert step == Reload(("changed backend p0",))
+        assert isinstance(step, RuntimeCommands)
+        assert [type(command) for command in step.commands].count(AddServer) == 2
         raws = []
         for number in range(70):
             raws.append(make.ingress(f"i{number}", (f"i{number}.test", "/", "Prefix", f"s{number}")))

@@ -7,7 +7,7 @@ import msgspec
 from fairway.edge import plan as planning
 from fairway.edge import status
 from fairway.edge.place import EMPTY, place
-from fairway.edge.plan import NoChange, Plan, Reload
+from fairway.edge.plan import NoChange, Plan, Reload, RuntimeCommands
 from fairway.edge.proxy import CertificateRefused, Proxy, expected
 from fairway.edge.render import Options, Rendered, render
 from fairway.edge.snapshot import Snapshot
@@ -20,7 +20,7 @@ from fairway.kube.reconcile.events import EventRecorder
 from fairway.kube.reconcile.whole import Dirty
 from fairway.toolkit import logs
 from fairway.toolkit.clock import Clock
-from fairway.toolkit.haproxy import ConfigRefused
+from fairway.toolkit.haproxy import ConfigRefused, HaproxyError
 
 log = logs.get("edge")
 _RELOAD_GAP_SECONDS = 1.0  # a burst of changes that need a reload costs one per second, not one each
@@ -34,6 +34,9 @@ class Counters(msgspec.Struct):
     runtime_changes: int = 0
     reloads: int = 0
     healed: int = 0
+    revived: int = 0
+    refused: int = 0
+    reloads_by_reason: dict[str, int] = {}
     reload_reasons: list[tuple[str, ...]] = []
 
 
@@ -78,9 +81,14 @@ class Controller:
         """Start HAProxy again as soon as it is gone."""
         while True:
             await self._proxy.ended()
-            if self._proxy.running is not None:
-                log.warning("ended")
-                self._proxy.forget()
+            started = self._clock.monotonic()
+            try:
+                if await self._proxy.revive():
+                    self.counters.revived += 1
+                    log.warning("revived", ms=round((self._clock.monotonic() - started) * 1000, 1))
+                    continue
+            except HaproxyError as error:
+                log.error("failed", error=str(error))
             dirty.mark()
             # The pass that this asks for starts a new process; until then there is nothing to wait for.
             while self._proxy.running is None:
@@ -90,8 +98,8 @@ class Controller:
         """Make it so. Returns in how many seconds to go on when a reload has to wait."""
         translation = translate(snapshot, self._last, refused=self._refused)
         running = self._proxy.running
-        placement = place(translation.edge, running.placement if running else EMPTY)
-        desired = render(translation.edge, placement, self._options)
+        placement = place(translation.edge, running.placement if running else EMPTY, dynamic=self._proxy.dynamic)
+        desired = render(translation.edge, placement, self._options, running)
         step = planning.plan(running, desired)
         wait_seconds = self._reloaded_at + _RELOAD_GAP_SECONDS - started
         if isinstance(step, Reload) and running is not None and wait_seconds > 0:
@@ -106,9 +114,11 @@ class Controller:
         try:
             await self._proxy.apply(step, desired)
         except CertificateRefused as error:
+            self.counters.refused += 1
             self._refused[error.pem] = str(error)
             raise
         except ConfigRefused:
+            self.counters.refused += 1
             if running is not None:
                 await self._apply_what_can_be(running, desired)
             raise
@@ -126,10 +136,12 @@ class Controller:
             case Reload(reasons=reasons):
                 self._reloaded_at = self._clock.monotonic()
                 self.counters.reloads += 1
+                for kind in {" ".join(reason.split()[:2]) for reason in reasons}:
+                    self.counters.reloads_by_reason[kind] = self.counters.reloads_by_reason.get(kind, 0) + 1
                 self.counters.reload_reasons = [*self.counters.reload_reasons[-99:], reasons]
                 log.info("reload", reasons="; ".join(reasons), ms=milliseconds)
             case _:
-                self.counters.runtime_changes += 1
+                self.counters.runtime_changes += len(step.commands)
                 log.info("change", commands=len(step.commands), ms=milliseconds)
 
     async def _report(self, snapshot: Snapshot) -> None:
@@ -157,9 +169,14 @@ class Controller:
         if left_seconds > 0 or running is None:
             return max(left_seconds, 0.0)
         self._verified_at = self._clock.monotonic()
-        if await self._proxy.observe() != expected(running):
-            self.counters.healed += 1
-            log.warning("differs", remedy="reload")
+        wanted, seen = expected(running), await self._proxy.observe()
+        if seen == wanted:
+            return _VERIFY_SECONDS
+        self.counters.healed += 1
+        step = planning.repair(running, seen)
+        log.warning("differs", commands=len(step.commands) if isinstance(step, RuntimeCommands) else "reload")
+        await self._proxy.apply(step, running)
+        if await self._proxy.observe() != wanted:
             self._proxy.forget()
             return 0.0
         return _VERIFY_SECONDS

@@ -7,6 +7,7 @@ from fairway.edge.ir import Server
 from fairway.edge.plan import (
     AddCertificate,
     AddEntries,
+    AddServer,
     Command,
     DeleteEntries,
     DisableServer,
@@ -30,6 +31,7 @@ class FakeHaproxy:
 
     def __init__(self) -> None:
         self.running: Rendered | None = None
+        self.dynamic = True
         self.plans: list[Plan] = []
         self.bad_pems: set[str] = set()
         self._maps: dict[str, dict[str, str]] = {}
@@ -69,6 +71,12 @@ class FakeHaproxy:
             certificates={name: hosts for name, (_, hosts) in sorted(self._certificates.items())},
         )
 
+    async def revive(self) -> bool:
+        if self.running is None or not self._gone.is_set():
+            return False
+        self._start(self.running)
+        return True
+
     async def ended(self) -> None:
         await self._gone.wait()
 
@@ -90,6 +98,10 @@ class FakeHaproxy:
         match command:
             case SetServer(backend=backend, slot=slot, server=server):
                 self._slots[backend][slot - 1] = server
+            case AddServer(backend=backend, slot=slot, server=server):
+                if slot != len(self._slots[backend]) + 1:
+                    raise CommandRefused(f"add server {backend}/s{slot}", "already exists")
+                self._slots[backend].append(server)
             case DisableServer(backend=backend, slot=slot):
                 self._slots[backend][slot - 1] = None
             case AddEntries(map=name, entries=entries):

@@ -5,6 +5,7 @@ is the configuration that was applied last. It is away while something is being 
 not know what runs, and reloads.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import msgspec
 from fairway.edge.plan import (
     AddCertificate,
     AddEntries,
+    AddServer,
     Command,
     DeleteEntries,
     DisableServer,
@@ -28,9 +30,9 @@ from fairway.edge.plan import (
     SetServer,
 )
 from fairway.edge.proxy import CertificateRefused, Observed
-from fairway.edge.render.rendered import CRT_LIST, Rendered, certificate_file, files
+from fairway.edge.render.rendered import CRT_LIST, Rendered, certificate_file, files, socket_address
 from fairway.toolkit import files as disk
-from fairway.toolkit.haproxy import CommandRefused, ConfigRefused, Process, RuntimeSocket
+from fairway.toolkit.haproxy import PREFERRED, CommandRefused, ConfigRefused, Process, RuntimeSocket
 
 _APPLIED = "applied.json"
 _FOLDERS = ("maps", "pages", "certs", "root")
@@ -41,6 +43,8 @@ class Haproxy:
 
     def __init__(self, process: Process, folder: Path) -> None:
         self.running: Rendered | None = None
+        self.dynamic = process.version >= PREFERRED
+        self._changing = asyncio.Lock()
         self._process = process
         self._folder = folder
         self._on_disk: Mapping[str, str] = {}
@@ -52,13 +56,25 @@ class Haproxy:
         self._on_disk = files(self.running) if self.running else {}
 
     async def apply(self, plan: Plan, desired: Rendered) -> None:
-        match plan:
-            case NoChange():
-                self.running = desired
-            case RuntimeCommands(commands=commands):
-                await self._command(commands, desired)
-            case Reload():
-                await self._reload(desired)
+        async with self._changing:
+            match plan:
+                case NoChange():
+                    self.running = desired
+                case RuntimeCommands(commands=commands):
+                    await self._command(commands, desired)
+                case Reload():
+                    await self._reload(desired)
+
+    async def revive(self) -> bool:
+        async with self._changing:
+            if self.running is None or self._process.alive:
+                return False
+            try:
+                await self._process.start()
+            except ConfigRefused:
+                self.running = None
+                raise
+            return True
 
     async def observe(self) -> Observed:
         socket, running = self._process.socket, self.running or Rendered()
@@ -146,6 +162,11 @@ async def _set_servers(socket: RuntimeSocket, commands: list[SetServer]) -> None
     await socket.set_servers((one.backend, f"s{one.slot}", one.server.address, one.server.port) for one in commands)
 
 
+async def _add_servers(socket: RuntimeSocket, commands: list[AddServer]) -> None:
+    for one in commands:
+        await socket.add_server(one.backend, f"s{one.slot}", socket_address(one.server), one.options)
+
+
 async def _disable_servers(socket: RuntimeSocket, commands: list[DisableServer]) -> None:
     await socket.disable_servers((one.backend, f"s{one.slot}") for one in commands)
 
@@ -196,6 +217,7 @@ async def _remove_certificate(socket: RuntimeSocket, commands: list[RemoveCertif
 
 _RUN: Mapping[type, Callable[[RuntimeSocket, list[Any]], Awaitable[None]]] = {
     SetServer: _set_servers,
+    AddServer: _add_servers,
     DisableServer: _disable_servers,
     AddEntries: _add_entries,
     SetEntries: _set_entries,

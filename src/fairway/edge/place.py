@@ -1,11 +1,13 @@
 """Which HAProxy backend and which server slot everything gets. Pure, and stable: what has a place keeps it.
 
-HAProxy cannot make a backend or a server line while it runs (before 3.4), but it can fill the ones it has. So there is
-a pool of spare backends that are all alike, each with a few empty slots.
+HAProxy cannot make a backend while it runs (before 3.4), but it can fill the ones it has. So there is a pool of spare
+backends for every way in which backends are treated: one for those without annotations, one for those with nothing but
+timeouts and a limit on bodies (these are values of a map), and one for every other profile once it was seen. Servers
+are slots that are filled, and where HAProxy can do that (`dynamic`) slots that are added.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -14,15 +16,30 @@ from fairway.edge.ir import PLAIN, Backend, Edge, Profile, Server
 POOL_LEAST = 64
 SPARE_LEAST = 16  # a reload that is due anyway leaves at least so many
 SLOTS_LEAST = 4
+_POOL_LEAST_TUNED = 16
+_POOL_LEAST_OTHERS = 4
+_ALWAYS = (PLAIN, Profile(read_timeout_seconds=1))
+_POOLS_MOST = 256  # with more different profiles than that, spares of each would cost more than reloads
 
 Slots = tuple[Server | None, ...]
 
 
+class Tuning(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What of a profile is a value in a map, and so changes without a reload."""
+
+    read_timeout_seconds: int | None = None
+    body_bytes_max: int | None = None
+
+
+UNTUNED = Tuning()
+
+
 class Shape(msgspec.Struct, frozen=True):
-    """What of a backend only a reload can change: its number of slots and its profile."""
+    """What of a backend only a reload can change: its slots, its profile, and whether it looks into the map at all."""
 
     slots: int
     profile: Profile = PLAIN
+    tuned: bool = False
 
 
 class Placement(msgspec.Struct, frozen=True):
@@ -32,77 +49,159 @@ class Placement(msgspec.Struct, frozen=True):
     shapes: Mapping[str, Shape] = {}
     slots: Mapping[str, Slots] = {}
     spare: tuple[str, ...] = ()
+    tunings: Mapping[str, Tuning] = {}
+    dynamic: bool = False
 
 
 EMPTY = Placement()
 
 
-def place(edge: Edge, previous: Placement = EMPTY) -> Placement:
+def place(
+    edge: Edge, previous: Placement = EMPTY, *, dynamic: bool = False, common: Iterable[Profile] = ()
+) -> Placement:
     """Find a place for every backend.
 
     While the shapes that are there suffice they stay as they are, also those that nobody uses any more. When they do
-    not, a reload is due anyway, and it takes the chance to drop what is unused.
+    not, a reload is due anyway, and it takes the chance to drop what is unused. `dynamic`: servers can be added while
+    HAProxy runs. `common`: profiles that get spare backends before anybody asks.
     """
-    found = _Places(previous, keep_unused=True).fill(edge)
-    if found.shapes == previous.shapes:
+    found = _Places(previous, tuple(common), keep_unused=True, dynamic=dynamic).fill(edge)
+    if same_without_reload(previous.shapes, found.shapes, dynamic=dynamic):
         return found
-    return _Places(previous, keep_unused=False).fill(edge)
+    return _Places(previous, tuple(common), keep_unused=False, dynamic=dynamic).fill(edge)
+
+
+def same_without_reload(before: Mapping[str, Shape], after: Mapping[str, Shape], *, dynamic: bool) -> bool:
+    """Whether HAProxy can get from one to the other while it runs."""
+    if before == after:
+        return True
+    return (
+        dynamic and before.keys() == after.keys() and all(_grown(before[name], shape) for name, shape in after.items())
+    )
+
+
+def _grown(before: Shape, after: Shape) -> bool:
+    if before is after:
+        return True
+    return (before.profile, before.tuned) == (after.profile, after.tuned) and before.slots <= after.slots
+
+
+def split(profile: Profile) -> tuple[Profile, Tuning]:
+    """What is in the configuration of a profile, and what is in the map."""
+    tuning = Tuning(profile.read_timeout_seconds, profile.body_bytes_max)
+    if tuning == UNTUNED:
+        return profile, UNTUNED
+    return msgspec.structs.replace(profile, read_timeout_seconds=None, body_bytes_max=None), tuning
 
 
 class _Places:
     """One pass; starts from what was there before."""
 
-    def __init__(self, previous: Placement, *, keep_unused: bool) -> None:
+    def __init__(self, previous: Placement, common: tuple[Profile, ...], *, keep_unused: bool, dynamic: bool) -> None:
         self._previous = previous
+        self._common = {_pool(*_wanted(profile)): profile for profile in (*_ALWAYS, *common)}
         self._keep_unused = keep_unused
+        self._dynamic = dynamic
         self._names: dict[str, str] = {}
-        self._shapes: dict[str, Shape] = {}
+        self._shapes: dict[str, Shape] = dict(previous.shapes)
         self._slots: dict[str, Slots] = {}
-        self._spare = list(previous.spare)
+        self._tunings: dict[str, Tuning] = {}
+        self._spare: dict[str, list[str]] = {}
+        for name in previous.spare:
+            self._spare.setdefault(pool_of(name), []).append(name)
 
     def fill(self, edge: Edge) -> Placement:
-        pool = {name: shape for name, shape in self._previous.shapes.items() if _pooled(name)}
-        self._shapes |= self._previous.shapes if self._keep_unused else pool
-        if not pool or (not self._keep_unused and len(self._spare) < SPARE_LEAST):
-            self._grow_pool()
+        if not self._keep_unused:
+            self._drop_unused(edge)
+        for pool, profile in self._common.items():
+            if not any(pool_of(name) == pool for name in self._shapes):
+                self._grow(pool, profile)
         for backend in edge.backends:
-            name = self._names[backend.name] = self._name(backend)
-            self._seat(name, backend)
+            self._put(backend)
         # What is freed now is given away at the next pass at the earliest: its requests still find their way.
-        freed = [name for name in self._previous.names.values() if name not in self._names.values()]
-        self._spare += [name for name in freed if _pooled(name)]
+        used = set(self._names.values())
+        freed = [name for name in self._previous.names.values() if name not in used and name in self._shapes]
+        spare = [name for names in self._spare.values() for name in names] + freed
         for name, shape in self._shapes.items():
-            self._slots.setdefault(name, (None,) * shape.slots)
-        return Placement(self._names, self._shapes, self._slots, tuple(self._spare))
+            if name not in self._slots:
+                slots = self._previous.slots.get(name, ())
+                empty = len(slots) == shape.slots and not any(slots)
+                self._slots[name] = slots if empty else (None,) * shape.slots
+        return Placement(self._names, self._shapes, self._slots, tuple(spare), self._tunings, self._dynamic)
 
-    def _name(self, backend: Backend) -> str:
-        if name := self._previous.names.get(backend.name):
-            return name
-        if backend.profile != PLAIN:
-            return f"b{hashlib.sha256(backend.name.encode()).hexdigest()[:12]}"
-        if not self._spare:
-            self._grow_pool()
-        return self._spare.pop(0)
+    def _drop_unused(self, edge: Edge) -> None:
+        """Pools that nobody uses any more go; the spares of the others stay."""
+        wanted = {_pool(*_wanted(backend.profile)) for backend in edge.backends} | self._common.keys()
+        gone = {name for name in self._shapes if pool_of(name) not in wanted}
+        self._shapes = {name: shape for name, shape in self._shapes.items() if name not in gone}
+        self._spare = {pool: names for pool, names in self._spare.items() if pool in wanted}
+        plain = _pool(PLAIN, False)
+        if len(self._spare.get(plain, ())) < SPARE_LEAST:
+            self._grow(plain, PLAIN)
 
-    def _grow_pool(self) -> None:
-        have = sum(map(_pooled, self._shapes))
-        for number in range(have, max(have * 2, POOL_LEAST)):
-            self._shapes[f"p{number}"] = Shape(SLOTS_LEAST)
-            self._spare.append(f"p{number}")
-
-    def _seat(self, name: str, backend: Backend) -> None:
-        before = self._previous.slots.get(name, ())
-        slots = _seat(before, backend.servers)
-        size = self._shapes[name].slots if name in self._shapes else SLOTS_LEAST
+    def _put(self, backend: Backend) -> None:
+        base, tuning = split(backend.profile)
+        tuned = tuning != UNTUNED
+        name = self._previous.names.get(backend.name)
+        shape = self._shapes.get(name) if name else None
+        if name is None or shape is None or shape.tuned != tuned or shape.profile != base:
+            name = self._take(base, tuned)
+            shape = self._shapes[name]
+        slots = _seat(self._previous.slots.get(name, ()), backend.servers)
+        size = shape.slots
         while size < len(slots):
-            size *= 2
-        self._shapes[name] = Shape(size, backend.profile)
-        self._slots[name] = slots + (None,) * (size - len(slots))
+            size = len(slots) if self._dynamic else size * 2
+        if size != shape.slots:
+            self._shapes[name] = Shape(size, base, tuned)
+        self._names[backend.name] = name
+        self._slots[name] = slots if len(slots) == size else slots + (None,) * (size - len(slots))
+        if tuned:
+            self._tunings[name] = tuning
+
+    def _take(self, base: Profile, tuned: bool) -> str:
+        pool = _pool(base, tuned)
+        if not self._spare.get(pool):
+            self._grow(pool, base, tuned)
+        return self._spare[pool].pop(0)
+
+    def _grow(self, pool: str, profile: Profile, tuned: bool | None = None) -> None:
+        """Double it; a pool that there are many like gets what it needs and no more."""
+        base = split(profile)[0]
+        numbers = {int(name[len(pool) :]) for name in self._shapes if pool_of(name) == pool}
+        least = {"p": POOL_LEAST, "pt": _POOL_LEAST_TUNED}.get(pool, _POOL_LEAST_OTHERS)
+        size = max(len(numbers) * 2, least)
+        if pool not in self._common and len({pool_of(name) for name in self._shapes}) > _POOLS_MOST:
+            size = len(numbers) + 1
+        shape = Shape(SLOTS_LEAST, base, _wanted(profile)[1] if tuned is None else tuned)
+        fresh = [number for number in range(size + len(numbers)) if number not in numbers][: size - len(numbers)]
+        for number in fresh:
+            self._shapes[f"{pool}{number}"] = shape
+            self._spare.setdefault(pool, []).append(f"{pool}{number}")
+
+
+def _wanted(profile: Profile) -> tuple[Profile, bool]:
+    base, tuning = split(profile)
+    return base, tuning != UNTUNED
+
+
+def pool_of(name: str) -> str:
+    """The pool that a backend of HAProxy belongs to."""
+    return name.rstrip("0123456789")
+
+
+def _pool(base: Profile, tuned: bool) -> str:
+    """Plain ones are p0, p1, …, tuned ones pt0, pt1, …; the others have a digest of their profile in the name."""
+    if base == PLAIN:
+        return "pt" if tuned else "p"
+    digest = hashlib.sha256(msgspec.json.encode((base, tuned))).hexdigest()[:12]
+    return f"b{digest}n"
 
 
 def _seat(before: Slots, servers: tuple[Server, ...]) -> Slots:
     """Servers keep their slots; new ones take slots that were empty before, so that the old ones can drain."""
     wanted = set(servers)
+    if wanted.issuperset(filter(None, before)) and len(wanted) == sum(slot is not None for slot in before):
+        return before
     slots = [server if server in wanted else None for server in before]
     empty = iter([index for index, server in enumerate(before) if server is None])
     for server in servers:
@@ -114,7 +213,3 @@ def _seat(before: Slots, servers: tuple[Server, ...]) -> Slots:
         else:
             slots[index] = server
     return tuple(slots)
-
-
-def _pooled(name: str) -> bool:
-    return name.startswith("p")

@@ -6,7 +6,7 @@ import msgspec
 
 from fairway.edge.ir import Certificate, Server
 from fairway.edge.place import Slots
-from fairway.edge.render.rendered import Rendered, Section
+from fairway.edge.render.rendered import EXACT_MAP, PREFIX_MAP, Rendered, Section
 
 _REASONS_LISTED = 5
 
@@ -17,6 +17,15 @@ class SetServer(msgspec.Struct, frozen=True):
     backend: str
     slot: int
     server: Server
+
+
+class AddServer(msgspec.Struct, frozen=True):
+    """A slot that HAProxy did not have, with its address; it takes requests. `options` are words of a server line."""
+
+    backend: str
+    slot: int
+    server: Server
+    options: str = ""
 
 
 class DisableServer(msgspec.Struct, frozen=True):
@@ -74,6 +83,7 @@ class RemoveCertificate(msgspec.Struct, frozen=True):
 
 Command = (
     SetServer
+    | AddServer
     | DisableServer
     | AddEntries
     | SetEntries
@@ -83,6 +93,14 @@ Command = (
     | ReplaceCertificate
     | RemoveCertificate
 )
+
+
+class Observed(msgspec.Struct, frozen=True):
+    """What a HAProxy has, as far as it changes while it runs: entries of maps, addresses of servers, hosts by file."""
+
+    maps: Mapping[str, tuple[tuple[str, str], ...]]
+    servers: Mapping[str, tuple[str, int]]
+    certificates: Mapping[str, tuple[str, ...]]
 
 
 class NoChange(msgspec.Struct, frozen=True):
@@ -114,9 +132,36 @@ def plan(running: Rendered | None, desired: Rendered) -> Plan:
     return RuntimeCommands(commands) if commands else NoChange()
 
 
+def repair(running: Rendered, seen: Observed) -> Plan:
+    """What makes a HAProxy that was found like `seen` into what it should be."""
+    slots = {
+        backend: tuple(_seen(seen, backend, number) for number in range(1, len(slots) + 1))
+        for backend, slots in running.slots.items()
+    }
+    certificates = {
+        name: running.certificates[name]
+        if name in running.certificates and running.certificates[name].hosts == hosts
+        else Certificate(name, "", hosts)
+        for name, hosts in seen.certificates.items()
+    }
+    found = msgspec.structs.replace(
+        running,
+        maps={name: dict(seen.maps.get(name, ())) for name in running.maps},
+        ordered_maps={name: seen.maps.get(name, ()) for name in running.ordered_maps},
+        placement=msgspec.structs.replace(running.placement, slots=slots),
+        certificates=certificates,
+    )
+    return plan(found, running)
+
+
+def _seen(seen: Observed, backend: str, number: int) -> Server | None:
+    address = seen.servers.get(f"{backend}/s{number}")
+    return Server(*address) if address else None
+
+
 def without_reload(running: Rendered, desired: Rendered) -> Rendered:
     """What of `desired` can be had at once: the servers of the backends that are there, as far as their slots go."""
-    used = set(running.placement.names.values())
+    used = set(running.placement.names.values()) & desired.placement.shapes.keys()
     slots = {
         name: desired.slots.get(name, now)[: len(now)] if name in used else now for name, now in running.slots.items()
     }
@@ -127,12 +172,22 @@ def _reload_reasons(running: Rendered, desired: Rendered) -> tuple[str, ...]:
     before, after = _by_title(running), _by_title(desired)
     reasons = [f"new {title}" for title in after.keys() - before.keys()]
     reasons += [f"no more {title}" for title in before.keys() - after.keys()]
-    reasons += [f"changed {title}" for title in after.keys() & before.keys() if after[title] != before[title]]
+    dynamic = desired.placement.dynamic
+    reasons += [
+        f"changed {title}" for title in after.keys() & before.keys() if _differs(before[title], after[title], dynamic)
+    ]
     if running.pages != desired.pages:
         reasons.append("changed pages")
     reasons.sort()
     more = len(reasons) - _REASONS_LISTED
     return (*reasons[:_REASONS_LISTED], f"and {more} more") if more > 0 else tuple(reasons)
+
+
+def _differs(before: Section, after: Section, dynamic: bool) -> bool:
+    if before is after or before == after:
+        return False
+    grown = dynamic and before.slots < after.slots
+    return not grown or msgspec.structs.replace(before, slots=after.slots) != after
 
 
 def _by_title(rendered: Rendered) -> dict[str, Section]:
@@ -142,16 +197,16 @@ def _by_title(rendered: Rendered) -> dict[str, Section]:
 def _commands(running: Rendered, desired: Rendered) -> Iterator[Command]:
     """What is new comes first, then the routes turn to it, then what is old goes."""
     yield from _new_certificates(running.certificates, desired.certificates)
-    yield from _servers(running.slots, desired.slots)
+    yield from _servers(running.slots, desired)
     for name in desired.ordered_maps:
         if running.ordered_maps.get(name) != desired.ordered_maps[name]:
             yield ReplaceMap(name, desired.ordered_maps[name])
-    canary_first = sorted(desired.maps, key=lambda name: ("canary" not in name, name))
-    for name in canary_first:
+    routes_last = sorted(desired.maps, key=lambda name: (name in (EXACT_MAP, PREFIX_MAP), name))
+    for name in routes_last:
         yield from _grown(name, running.maps.get(name, {}), desired.maps[name])
-    for name in reversed(canary_first):
-        if gone := tuple(key for key in running.maps.get(name, {}) if key not in desired.maps[name]):
-            yield DeleteEntries(name, gone)
+    for name in reversed(routes_last):
+        if gone := running.maps.get(name, {}).keys() - desired.maps[name].keys():
+            yield DeleteEntries(name, tuple(sorted(gone)))
     yield from _drained(running.slots, desired.slots)
     for name in running.certificates.keys() - desired.certificates.keys():
         yield RemoveCertificate(name)
@@ -165,26 +220,34 @@ def _new_certificates(before: Mapping[str, Certificate], after: Mapping[str, Cer
             yield ReplaceCertificate(certificate)
 
 
-def _servers(before: Mapping[str, Slots], after: Mapping[str, Slots]) -> Iterator[Command]:
-    for backend, slots in after.items():
-        if slots is before.get(backend):
+def _servers(before: Mapping[str, Slots], desired: Rendered) -> Iterator[Command]:
+    for backend, slots in desired.slots.items():
+        known = before[backend]
+        if slots is known:
             continue
         for number, server in enumerate(slots, 1):
-            if server is not None and server != before[backend][number - 1]:
+            if number > len(known):
+                if server is not None:
+                    yield AddServer(backend, number, server, _server_options(desired, backend))
+            elif server is not None and server != known[number - 1]:
                 yield SetServer(backend, number, server)
+
+
+def _server_options(desired: Rendered, backend: str) -> str:
+    return next(section.server_options for section in desired.sections if section.backend == backend).strip()
 
 
 def _drained(before: Mapping[str, Slots], after: Mapping[str, Slots]) -> Iterator[Command]:
     for backend, slots in after.items():
         if slots is before.get(backend):
             continue
-        for number, server in enumerate(slots, 1):
-            if server is None and before[backend][number - 1] is not None:
+        for number, (was, server) in enumerate(zip(before[backend], slots, strict=False), 1):
+            if server is None and was is not None:
                 yield DisableServer(backend, number)
 
 
 def _grown(name: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Command]:
-    if added := {key: value for key, value in after.items() if key not in before}:
+    if added := {key: after[key] for key in after.keys() - before.keys()}:
         yield AddEntries(name, added)
-    if changed := {key: value for key, value in after.items() if before.get(key, value) != value}:
+    if changed := {key: value for key, value in after.items() - before.items() if key in before}:
         yield SetEntries(name, changed)

@@ -1,10 +1,8 @@
 """What the edge's loop needs of a HAProxy; the real one and the fake are both of this type."""
 
-from collections.abc import Mapping
 from typing import Protocol
 
-import msgspec
-
+from fairway.edge.plan import Observed as Observed
 from fairway.edge.plan import Plan
 from fairway.edge.render import Rendered
 
@@ -17,19 +15,14 @@ class CertificateRefused(Exception):
         self.pem = pem
 
 
-class Observed(msgspec.Struct, frozen=True):
-    """What a HAProxy has, as far as it changes while it runs: entries of maps, addresses of servers, hosts by file."""
-
-    maps: Mapping[str, tuple[tuple[str, str], ...]]
-    servers: Mapping[str, tuple[str, int]]
-    certificates: Mapping[str, tuple[str, ...]]
-
-
 class Proxy(Protocol):
     """Something that can be brought to a configuration."""
 
     running: Rendered | None
     """What it has; None when nothing runs or when that is not known."""
+
+    dynamic: bool
+    """Whether servers can be added while it runs."""
 
     async def adopt(self) -> None:
         """Take over what an earlier process left running, if anything."""
@@ -44,6 +37,13 @@ class Proxy(Protocol):
 
     async def observe(self) -> Observed:
         """Ask for what it really has. Raises toolkit.haproxy.HaproxyError."""
+        ...
+
+    async def revive(self) -> bool:
+        """Start it again as it was, from its files, if it is gone and what it had is known; whether that was so.
+
+        Raises toolkit.haproxy.HaproxyError, and then nothing is known.
+        """
         ...
 
     async def ended(self) -> None:

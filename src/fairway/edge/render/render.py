@@ -1,14 +1,16 @@
 """The whole of it: sections, maps, pages, slots and certificates."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+
+import msgspec
 
 from fairway.edge.ir import Canary, Edge, Forward
 from fairway.edge.place import Placement
-from fairway.edge.render import pages
+from fairway.edge.render import pages, tuning
 from fairway.edge.render.backend import backend
 from fairway.edge.render.frontend import HTML, frontend
 from fairway.edge.render.maps import maps
-from fairway.edge.render.rendered import Options, Rendered, Section
+from fairway.edge.render.rendered import TUNING_MAP, Options, Rendered, Section
 
 _DEFAULTS = (
     "mode http",
@@ -32,23 +34,37 @@ _DEFAULTS = (
 )
 
 
-def render(edge: Edge, placement: Placement, options: Options) -> Rendered:
-    """Everything HAProxy needs for an edge; the same input gives the same bytes."""
+def render(edge: Edge, placement: Placement, options: Options, previous: Rendered | None = None) -> Rendered:
+    """Everything HAProxy needs for an edge; the same input gives the same bytes.
+
+    `previous` only saves work: backends of the same shape are taken from it. It must have the same options.
+    """
     entries = maps(edge.routes, placement)
     sections = (
         _global(options),
         _defaults(),
         frontend(options, _canaries(edge)),
-        *(backend(name, shape, options) for name, shape in placement.shapes.items()),
+        *_backends(placement, options, previous),
     )
     return Rendered(
         sections=sections,
         pages=pages.PAGES,
-        maps=entries.keyed,
+        maps={**entries.keyed, TUNING_MAP: tuning.entries(placement.tunings)},
         ordered_maps=entries.ordered,
         placement=placement,
         certificates={certificate.name: certificate for certificate in edge.certificates},
     )
+
+
+def _backends(placement: Placement, options: Options, previous: Rendered | None) -> Iterator[Section]:
+    known = {section.backend: section for section in previous.sections} if previous else {}
+    shapes = previous.placement.shapes if previous else {}
+    for name, shape in placement.shapes.items():
+        if shapes.get(name) is shape and name in known:
+            yield known[name]
+        else:
+            section = backend(name, shape, options)
+            yield msgspec.structs.replace(section, lines=(*tuning.rules(name, shape), *section.lines))
 
 
 def _global(options: Options) -> Section:

@@ -13,6 +13,7 @@ EXACT_MAP = "maps/exact.map"
 PREFIX_MAP = "maps/prefix.map"
 REGEX_MAP = "maps/regex.map"
 CANARY_MAP = "maps/canary.map"
+TUNING_MAP = "maps/tuning.map"
 DEFAULT_CERTIFICATE = "default.pem"
 _NOWHERE = Server("127.0.0.1", 1)  # an empty slot needs some address
 

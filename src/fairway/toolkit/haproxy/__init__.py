@@ -1,5 +1,6 @@
 """HAProxy as a program: find the binary, start and replace the process, speak to its runtime socket."""
 
+from fairway.toolkit.haproxy.binary import PREFERRED as PREFERRED
 from fairway.toolkit.haproxy.binary import Binary as Binary
 from fairway.toolkit.haproxy.binary import find as find
 from fairway.toolkit.haproxy.errors import CommandRefused as CommandRefused

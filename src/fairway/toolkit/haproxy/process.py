@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 from fairway.toolkit import command
-from fairway.toolkit.haproxy.binary import Binary
+from fairway.toolkit.haproxy.binary import Binary, Version
 from fairway.toolkit.haproxy.errors import ConfigRefused, SocketUnreachable
 from fairway.toolkit.haproxy.runtime import RuntimeSocket
 
@@ -36,6 +36,11 @@ class Process:
         self._config = config
         self._pidfd: int | None = None
         self._replaced: list[int] = []  # pidfds, because a number may meanwhile be somebody else
+
+    @property
+    def version(self) -> Version:
+        """Of the program that is started."""
+        return self._binary.version
 
     async def adopt(self) -> bool:
         """Take over the process that answers on the socket, if there is one."""
@@ -66,9 +71,12 @@ class Process:
         return self._pidfd is not None and not _ended(self._pidfd)
 
     async def ended(self) -> None:
-        """Wait until the process is gone; return at once when there is none."""
-        if self._pidfd is not None:
+        """Wait until the process is gone; return at once when there is none. One that was replaced does not count."""
+        while self._pidfd is not None:
+            pid = self.pid
             await _wait(self._pidfd)
+            if pid == self.pid:
+                return
 
     async def stop(self) -> None:
         """End it and those that it replaced, at once."""

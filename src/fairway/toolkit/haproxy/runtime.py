@@ -57,6 +57,11 @@ class RuntimeSocket:
             commands += [(f"{target} addr {address} port {port}", "chang"), (f"{target} state ready", "")]
         await self._batch(commands)
 
+    async def add_server(self, backend: str, name: str, address: str, options: str = "") -> None:
+        """A server that was not in the configuration; it takes requests at once. From 2.8. Raises CommandRefused."""
+        await self._expect("New server registered", f"add server {backend}/{name} {address} {options}".rstrip())
+        await self._expect("", f"enable server {backend}/{name}")
+
     async def disable_servers(self, servers: Iterable[tuple[str, str]]) -> None:
         """Servers (backend, name) take nothing new; what they have goes on. Raises CommandRefused."""
         await self._batch([(f"set server {backend}/{name} state maint", "") for backend, name in servers])
