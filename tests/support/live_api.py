@@ -1,6 +1,7 @@
-"""An API server with its controllers as a process of its own: for tests by other programs, and for benchmarks."""
+"""An API server, with controllers and a pretended node, as a process of its own: for other programs, benchmarks."""
 
 import asyncio
+import base64
 import contextlib
 import os
 import resource
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+import pretend_node
 import uvloop
 
 from fairway.engine import controllers
@@ -27,9 +29,9 @@ _START_SECONDS = 30
 _KUBECONFIG = """
 apiVersion: v1
 kind: Config
-clusters: [{{name: live, cluster: {{server: "https://127.0.0.1:{port}", certificate-authority: {folder}/ca.crt}}}}]
-users: [{{name: admin, user: {{client-certificate: {folder}/admin.crt, client-key: {folder}/admin.key}}}}]
-contexts: [{{name: live, context: {{cluster: live, user: admin}}}}]
+clusters: [{{name: live, cluster: {{server: "https://127.0.0.1:{port}", certificate-authority-data: {ca}}}}}]
+users: [{{name: admin, user: {{client-certificate-data: {certificate}, client-key-data: {key}}}}}]
+contexts: [{{name: live, context: {{cluster: live, user: admin, namespace: default}}}}]
 current-context: live
 """
 
@@ -90,7 +92,7 @@ def _certificates(folder: Path) -> None:
     for name, pair in (
         ("ca", authority),
         ("server", signing.server(authority, ("127.0.0.1", "localhost"), now)),
-        ("admin", signing.client(authority, "admin", "system:masters", now)),
+        ("admin", signing.client(authority, "kubernetes-admin", "system:masters", now)),
     ):
         (folder / f"{name}.crt").write_bytes(pair.certificate)
         (folder / f"{name}.key").write_bytes(pair.key)
@@ -112,7 +114,7 @@ async def _serve(folder: Path, *, with_controllers: bool) -> None:
     )
     server = ApiServer(config)
     await server.start()
-    (folder / "config").write_text(_KUBECONFIG.format(port=port, folder=folder))
+    (folder / "config").write_text(_kubeconfig(folder, port))
     (folder / "ready.new").write_text(str(port))
     (folder / "ready.new").rename(folder / "ready")
     stop = asyncio.Event()
@@ -125,9 +127,18 @@ async def _serve(folder: Path, *, with_controllers: bool) -> None:
     await server.stop()
 
 
+def _kubeconfig(folder: Path, port: int) -> str:
+    def data(name: str) -> str:
+        return base64.b64encode((folder / name).read_bytes()).decode()
+
+    return _KUBECONFIG.format(port=port, ca=data("ca.crt"), certificate=data("admin.crt"), key=data("admin.key"))
+
+
 async def _controllers(folder: Path) -> None:
     client = ApiClient(HttpClient(unix_connector(folder / "api.sock"), host_header="local", max_connections=64))
-    await controllers.run(client, SystemClock(), root_ca=(folder / "ca.crt").read_bytes())
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(controllers.run(client, SystemClock(), root_ca=(folder / "ca.crt").read_bytes()))
+        tasks.create_task(pretend_node.run(client))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The API server as one thing that starts and stops."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import Iterable
 from ipaddress import IPv4Network
@@ -146,11 +147,16 @@ class ApiServer:
     def _open_store(self) -> Store:
         folder = self._config.state_dir
         store = MemoryStore(clock=self._clock) if folder is None else SqliteStore(folder, self._clock)
+        collecting = gc.isenabled()
+        gc.disable()  # what is loaded is no garbage: looking for some again and again would triple the time
         try:
             store.open()
         except BaseException:
             store.close()
             raise
+        finally:
+            if collecting:
+                gc.enable()
         return store
 
     def _registry(self, store: Store, security: Security) -> Registry:

@@ -31,6 +31,8 @@ def canonical(shape: Shape, value: Any) -> Any:
         return quantity(_number_text(value) if value.__class__ is not str else value)
     if (shape is Shape.TIME and (len(value) != 20 or value[-1] != "Z")) or shape is Shape.MICROTIME:
         return _time(shape, value)
+    if shape is Shape.BYTES and ("\n" in value or "\r" in value):
+        return value.replace("\n", "").replace("\r", "")  # Go decodes base64 over line ends, and writes none
     return value
 
 

@@ -1,0 +1,3 @@
+"""In place of the package pytest-kind: the cluster is the server under test."""
+
+from pytest_kind.cluster import KindCluster as KindCluster
