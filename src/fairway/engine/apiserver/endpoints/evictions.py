@@ -65,7 +65,7 @@ def _check(budget: PodDisruptionBudget) -> None:
     name, status = budget.metadata.name, budget.status
     if status.observed_generation < budget.metadata.generation:
         text = f"The disruption budget {name} is still being processed by the server."
-        raise _refusal(text)
+        raise _refusal(text, _RETRY_SECONDS)
     if len(status.disrupted_pods) > _DISRUPTED_MAX:
         subject = Subject("policy", "poddisruptionbudgets", name, "PodDisruptionBudget")
         raise errors.forbidden(
@@ -76,10 +76,11 @@ def _check(budget: PodDisruptionBudget) -> None:
         raise _refusal(f"The disruption budget {name} needs {needs}")
 
 
-def _refusal(why: str) -> errors.ApiError:
+def _refusal(why: str, retry_after_seconds: int = 0) -> errors.ApiError:
+    """Without a time to retry after, because clients would wait for it ten times before they tell anybody."""
     message = "Cannot evict pod as it would violate the pod's disruption budget."
     causes = [{"reason": "DisruptionBudget", "message": why}]
-    return errors.too_many_requests(message, _RETRY_SECONDS, {"causes": causes})
+    return errors.too_many_requests(message, retry_after_seconds, {"causes": causes})
 
 
 async def _take(registry: Registry, kind: Kind, entry: Entry, pod: Pod, options: WriteOptions, now: datetime) -> None:
