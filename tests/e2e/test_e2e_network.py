@@ -83,9 +83,7 @@ def ingress(cluster: Cluster, name: str) -> list[str]:
 
 
 def warnings(cluster: Cluster, name: str) -> str:
-    return " ".join(
-        each["message"] for each in cluster.objects("events") if each["involvedObject"]["name"] == name
-    )
+    return " ".join(each["message"] for each in cluster.objects("events") if each["involvedObject"]["name"] == name)
 
 
 def node_port() -> int:
@@ -154,7 +152,15 @@ def test_open_connections_and_ports_survive_the_engine(clean: Cluster) -> None:
         os.kill(before, signal.SIGKILL)
         until(lambda: clean.engine_pid() != before, "the engine does not come back")
         assert get(first) == "one"
-        until(lambda: "created" in clean.kubectl("apply", "-f", "-", text=service("second", type="NodePort", node_port=second), check=False), "no API")
+        until(
+            lambda: (
+                "created"
+                in clean.kubectl(
+                    "apply", "-f", "-", text=service("second", type="NodePort", node_port=second), check=False
+                )
+            ),
+            "no API",
+        )
         answers(second, "one")
         assert get(first) == "one"
         kept.sendall(b"GET / HTTP/1.0\r\n\r\n")
