@@ -9,7 +9,7 @@ from fairway.engine.apiserver.authorization.nodes import node_of
 Object = dict[str, Any]
 
 _MIRROR = "kubernetes.io/config.mirror"
-_LEASES, _CSI_NODES = "coordination.k8s.io/leases", "storage.k8s.io/csinodes"
+_LEASES = "coordination.k8s.io/leases"
 _LEASE_NAMESPACE = "kube-node-lease"
 _OWN_LABELS = frozenset(
     {
@@ -132,12 +132,8 @@ def _named_as(review: Review, node: str) -> None:
     if review.key.resource == _LEASES and review.key.namespace != _LEASE_NAMESPACE:
         raise _refuse(review, f'can only access leases in the "{_LEASE_NAMESPACE}" system namespace')
     if review.key.name != node:
-        what = "lease" if review.key.resource == _LEASES else "CSINode"
-        raise _refuse(review, f"can only access {_a_name(what)} with the same name as the requesting node")
-
-
-def _a_name(what: str) -> str:
-    return "node lease" if what == "lease" else what
+        what = "node lease" if review.key.resource == _LEASES else "CSINode"
+        raise _refuse(review, f"can only access {what} with the same name as the requesting node")
 
 
 def _labels(obj: Object | None) -> dict[str, str]:

@@ -7,7 +7,7 @@ import secrets
 from typing import Any
 
 from fairway.engine.apiserver import errors
-from fairway.engine.apiserver.admission.review import CREATE, UPDATE, Review
+from fairway.engine.apiserver.admission.review import CREATE, Review
 from fairway.engine.apiserver.store import Entry, Key
 
 Object = dict[str, Any]
@@ -25,8 +25,6 @@ _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 def admit(review: Review) -> None:
     """Give a new pod its account, the account's pull secrets and the token volume. Raises ApiError 403."""
     if review.key.resource != _PODS or review.obj is None:
-        return
-    if review.operation == UPDATE and review.subresource == "ephemeralcontainers":
         return
     if review.operation != CREATE or review.subresource:
         return

@@ -5,8 +5,10 @@ says `rbac.authorization.kubernetes.io/autoupdate: "false"` is left alone.
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any, Protocol
+
+import msgspec
 
 from fairway.engine.apiserver.authorization import policy
 from fairway.engine.apiserver.authorization.rules import from_raw, missing
@@ -134,4 +136,10 @@ def _collected(entry: Entry, entries: Sequence[Entry]) -> Object | None:
     for other in entries:
         if other.key.name != entry.key.name and any(selector.matches(other.labels) for selector in parsed):
             rules += [rule for rule in other.object().get("rules") or () if rule not in rules]
-    return {**role, "rules": rules} if rules != (role.get("rules") or []) else None
+    same = _set_of(rules) == _set_of(role.get("rules") or ())
+    return None if same else {**role, "rules": rules}
+
+
+def _set_of(rules: Iterable[Object]) -> set[bytes]:
+    """Order does not count: roles that are made of each other would never agree on one."""
+    return {msgspec.json.encode(rule, order="deterministic") for rule in rules}

@@ -72,7 +72,9 @@ class Authorization:
 
     def rules(self, user: User, namespace: str) -> Sequence[Rule]:
         own = tuple(self.rbac.permissions(user, namespace).rules())
-        return (*EVERYTHING, *own) if MASTERS in user.groups and not own else own
+        if MASTERS not in user.groups:
+            return own
+        return (*EVERYTHING, *(rule for rule in own if rule not in EVERYTHING))
 
 
 def is_open(attributes: Attributes) -> bool:

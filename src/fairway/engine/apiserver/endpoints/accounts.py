@@ -30,6 +30,7 @@ from fairway.kube.api.meta import timestamp
 from fairway.toolkit.clock import Clock
 from fairway.toolkit.http_messages import Reply, Response
 
+_ORDER = ("kind", "apiVersion", "metadata", "spec", "status")
 _SECONDS = 3600
 _SECONDS_MIN = 600
 _SECONDS_MAX = 1 << 32
@@ -75,7 +76,7 @@ class Accounts:
         request["status"] = {"token": token, "expirationTimestamp": timestamp(now + timedelta(seconds=wanted))}
         name, namespace = call.target.name, call.namespace
         request["metadata"] |= {"name": name, "namespace": namespace, "creationTimestamp": timestamp(now)}
-        return answers.value(request, 201)
+        return answers.value({key: request[key] for key in _ORDER}, 201)
 
     def _request(self, call: Call, kinds: Kinds) -> Object:
         """The request with its defaults. Raises ApiError 400 and 422."""

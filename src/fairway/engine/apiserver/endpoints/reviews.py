@@ -16,6 +16,7 @@ from fairway.engine.apiserver.store.entries import Object
 from fairway.toolkit.http_messages import Response
 
 _KINDS = frozenset((kind.group, kind.kind) for kind in REVIEWS)
+_ORDER = ("kind", "apiVersion", "metadata", "spec", "status")
 _MEDIA_TYPES = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
 
 
@@ -49,7 +50,7 @@ class Reviews:
         obj = decoded.obj
         obj["metadata"].setdefault("creationTimestamp", None)
         obj["status"] = self._status[call.kind.kind](call, obj)
-        response = answers.value(obj, 201)
+        response = answers.value({key: obj[key] for key in _ORDER if key in obj}, 201)
         return answers.json(response.body, 201, decoded.warnings) if decoded.warnings else response
 
     # --- who
