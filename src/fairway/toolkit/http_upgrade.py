@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 import httptools
 import msgspec
@@ -32,17 +33,34 @@ class UpgradeFailed(Exception):
 
 def upgrade(run: Run, headers: Headers) -> Upgrade:
     """Answer 101 and let `run` have the connection; it is closed when `run` returns."""
+    return Upgrade(lambda: _Taken(run), headers)
 
-    async def main(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+
+class _Taken(asyncio.StreamReaderProtocol):
+    """A connection in the hands of a coroutine; what that raises goes to the loop's exception handler."""
+
+    def __init__(self, run: Run) -> None:
+        self._reader = asyncio.StreamReader(limit=_BUFFER_BYTES)
+        super().__init__(self._reader)
+        self._run = run
+        self._running: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        loop = asyncio.get_running_loop()
+        writer = asyncio.StreamWriter(cast(asyncio.WriteTransport, transport), self, self._reader, loop)
+        self._running = loop.create_task(self._main(writer))
+        self._running.add_done_callback(self._done)
+
+    async def _main(self, writer: asyncio.StreamWriter) -> None:
         try:
-            await run(reader, writer)
+            await self._run(self._reader, writer)
         finally:
             writer.close()
 
-    def protocol() -> asyncio.Protocol:
-        return asyncio.StreamReaderProtocol(asyncio.StreamReader(limit=_BUFFER_BYTES), main)
-
-    return Upgrade(protocol, headers)
+    def _done(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            task.get_loop().call_exception_handler({"message": "an upgraded connection failed", "exception": error})
 
 
 class _Answer:
