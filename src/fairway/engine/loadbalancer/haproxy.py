@@ -94,6 +94,9 @@ class Haproxy:
         self._write(wanted)
 
     async def _reload(self, wanted: Mapping[Place, Route]) -> None:
+        if not wanted:
+            self._finish()
+            return
         descriptors = {place: self._sockets[place].fileno() for place in wanted}
         self._forget_applied()
         text = render.render(wanted, descriptors, _unprivileged())
@@ -106,6 +109,14 @@ class Haproxy:
             self._process.release()
         self._process = process
         self._write(wanted)
+
+    def _finish(self) -> None:
+        """HAProxy refuses to run without a listener."""
+        self._forget_applied()
+        if self._process is not None:
+            self._process.finish()
+            self._process = None
+        self.running = {}
 
     def _new_process(self, listeners: tuple[int, ...]) -> Process:
         return Process(find(self._config.binary), self._folder, listeners=listeners)

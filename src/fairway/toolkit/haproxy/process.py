@@ -78,6 +78,12 @@ class Process:
             if pid == self.pid:
                 return
 
+    def finish(self) -> None:
+        """Have it take nothing new and end once what it has is done; it is no longer the current process."""
+        if self._pidfd is not None and not _ended(self._pidfd):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGUSR1)
+        self._retire()
+
     async def stop(self) -> None:
         """End it and those that it replaced, at once."""
         self._retire()
