@@ -1,6 +1,8 @@
 """Pods that read the API with the token that is mounted into them."""
 
 import json
+import os
+import signal
 
 import pytest
 from cluster import Cluster
@@ -83,3 +85,7 @@ def test_a_token_is_a_login(fairway_cluster: Cluster) -> None:
     said = cluster.kubectl("--kubeconfig", str(path), "auth", "whoami", "-o", "json")
     assert json.loads(said)["status"]["userInfo"]["username"] == "system:serviceaccount:default:default"
     assert cluster.kubectl("--kubeconfig", str(path), "auth", "can-i", "list", "pods", check=False).strip() == "no"
+    os.kill(cluster.engine_pid(), signal.SIGKILL)
+    cluster.kubectl("wait", "--for=condition=Ready", "node/fairway", "--timeout=60s")
+    again = cluster.kubectl("--kubeconfig", str(path), "auth", "whoami", "-o", "json")
+    assert json.loads(again)["status"] == json.loads(said)["status"], "the key is kept"
