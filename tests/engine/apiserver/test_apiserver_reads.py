@@ -359,3 +359,12 @@ async def test_a_put_may_create(api: Any) -> None:
     answer = await api.call("PUT", path, {"metadata": {"name": "l"}, "spec": {"holderIdentity": "me"}})
     assert (answer.status, answer.json["spec"]) == (201, {"holderIdentity": "me"})
     assert (await api.call("PUT", "/api/v1/namespaces/default/configmaps/c", {"metadata": {"name": "c"}})).status == 404
+
+
+async def test_answers_in_yaml(api: Any) -> None:
+    body = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: '1'}\n"
+    path = "/api/v1/namespaces/default/configmaps"
+    made = await api.call("POST", path, body, "application/yaml", Accept="application/yaml")
+    assert (made.status, made.headers["content-type"]) == (201, "application/yaml")
+    assert b"\ndata:\n  a: '1'\n" in b"\n" + made.body
+    assert (await api.call("GET", f"{path}/c", Accept="application/yaml")).body.startswith(b"apiVersion: v1\n")

@@ -74,8 +74,11 @@ class App:
             return answers.failure(error)
         if isinstance(reply, Awaitable):
             return self._later(request, reply)
-        if isinstance(reply, Response) and answers.wants_gzip(request, reply):
-            return answers.packed(request, reply)
+        if isinstance(reply, Response):
+            if answers.wants_yaml(request):
+                return answers.as_yaml(reply)
+            if answers.wants_gzip(request, reply):
+                return answers.packed(request, reply)
         return reply
 
     async def _later(self, request: Request, reply: Awaitable[Reply]) -> Reply:
@@ -83,7 +86,9 @@ class App:
             made = await reply
         except errors.ApiError as error:
             return answers.failure(error)
-        return await answers.packed(request, made) if isinstance(made, Response) else made
+        if not isinstance(made, Response):
+            return made
+        return await (answers.as_yaml(made) if answers.wants_yaml(request) else answers.packed(request, made))
 
     def _route(self, request: Request) -> Reply | Awaitable[Reply]:
         query = queries.parse(request.query)

@@ -50,6 +50,8 @@ def _negotiate(accept: str) -> Form:
 
 
 def _served(media_type: MediaType) -> Form | None:
+    if media_type.name == "application/yaml":
+        return PLAIN
     if media_type.name not in _JSON:
         return None
     wanted = media_type.parameters.get("as")
