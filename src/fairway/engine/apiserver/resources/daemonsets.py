@@ -27,6 +27,7 @@ from fairway.engine.apiserver.resources.workloads import (
     zero,
 )
 
+_TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 STRATEGIES = ("OnDelete", "RollingUpdate")
 _COUNTS = {
     "Desired": "desiredNumberScheduled",
@@ -53,6 +54,16 @@ def prepare_create(daemon_set: Object) -> None:
     """The counts that are required are there from the start."""
     daemon_set["status"] = dict.fromkeys(_REQUIRED, 0)
     daemon_set["metadata"]["generation"] = 1
+    child(daemon_set["metadata"], "annotations")[_TEMPLATE_GENERATION] = "1"
+
+
+def prepare_update(new: Object, old: Object) -> None:
+    """A changed template is a new generation of it; old clients read that from an annotation."""
+    bump_generation(new, old)
+    number = (old["metadata"].get("annotations") or {}).get(_TEMPLATE_GENERATION, "1")
+    if new["spec"].get("template") != old["spec"].get("template") and number.isdecimal():
+        number = str(int(number) + 1)
+    child(new["metadata"], "annotations")[_TEMPLATE_GENERATION] = number
 
 
 def validate(new: Object, old: Object | None) -> list[Cause]:
@@ -121,6 +132,6 @@ DAEMON_SETS = Kind(
     row=row,
     default=default,
     prepare_create=prepare_create,
-    prepare_update=bump_generation,
+    prepare_update=prepare_update,
     validate=validate,
 )

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from fairway.engine.apiserver.resources import ages, causes, selectors
 from fairway.engine.apiserver.resources.defaulting import child, fill, fill_numbers
+from fairway.engine.apiserver.resources.job_policies import validate_elastic, validate_policies
 from fairway.engine.apiserver.resources.kind import (
     AGE,
     NAME,
@@ -44,7 +45,9 @@ def default(job: Object) -> None:
     spec = child(job, "spec")
     if spec.get("completions") is None and spec.get("parallelism") is None:
         spec["completions"] = spec["parallelism"] = 1
-    fill_numbers(spec, {"parallelism": 1, "backoffLimit": 2**31 - 1 if spec.get("backoffLimitPerIndex") else 6})
+    fill_numbers(
+        spec, {"parallelism": 1, "backoffLimit": 2**31 - 1 if spec.get("backoffLimitPerIndex") is not None else 6}
+    )
     fill(spec, "completionMode", MODES[0])
     fill(spec, "podReplacementPolicy", REPLACEMENTS[1] if spec.get("podFailurePolicy") else REPLACEMENTS[0])
     if spec.get("suspend") is None:
@@ -75,10 +78,19 @@ def validate(new: Object, old: Object | None) -> list[Cause]:
     if old is None:
         return found
     before = old.get("spec") or {}
-    for field in ("selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy"):
+    for field in (
+        "selector",
+        "completionMode",
+        "podFailurePolicy",
+        "backoffLimitPerIndex",
+        "managedBy",
+        "successPolicy",
+    ):
         found += causes.immutable(f"spec.{field}", spec.get(field), before.get(field))
     if spec.get("completionMode") != MODES[1]:
         found += causes.immutable("spec.completions", spec.get("completions"), before.get("completions"))
+    else:
+        found += validate_elastic(spec, before)
     if not before.get("suspend"):
         found += causes.immutable("spec.template", spec.get("template"), before.get("template"))
     return found
@@ -91,6 +103,7 @@ def validate_job_spec(spec: Object, field: str) -> list[Cause]:
     if spec.get("completionMode") == MODES[1] and spec.get("completions") is None:
         says = f"when completion mode is {MODES[1]}"
         found.append(causes.required(f"{field}.completions", says))
+    found += validate_policies(spec, field)
     found += validate_template(spec.get("template"), f"{field}.template")
     policy = ((spec.get("template") or {}).get("spec") or {}).get("restartPolicy")
     if policy == "Always":
