@@ -6,14 +6,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from fairway.engine.controllers.daemonset.patience import Patience
 from fairway.engine.controllers.daemonset.plan import plan
 from fairway.engine.controllers.daemonset.pods import new_pod
 from fairway.engine.controllers.daemonset.snapshot import Snapshot, node_of
 from fairway.kube.api.config import Node
 from fairway.kube.api.daemonsets import DaemonSet
+from fairway.kube.api.meta import ObjectKey
 from fairway.kube.api.noun import decode
 from fairway.kube.api.pods import Pod
+from fairway.toolkit.clock import FakeClock
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -113,6 +117,22 @@ def test_pods_on_nodes(nodes: list[Node], pods: list[Pod], create: list[str], de
 
 def test_what_is_under_way_is_not_done_twice() -> None:
     assert steps(look(daemon_set(), [A, B], coming=frozenset({"a"}))) == (["b"], [])
+
+
+async def test_pods_that_fail_again_and_again_are_not_made_in_a_circle() -> None:
+    clock, key = FakeClock(), ObjectKey("default", "agent")
+    patience = Patience(clock.monotonic)
+    for seconds in (1, 2, 4):
+        patience.failed(key, "a")
+        assert patience.waiting(key) == {"a": seconds}
+        await clock.advance(seconds)
+        assert patience.waiting(key) == {}
+    seen = look(daemon_set(), [A], pod("a", state="failed"))
+    found = plan(replace(seen, patient={"a": 3.0}))
+    assert (found.delete, found.ended, found.again_seconds) == ((), (), 3)
+    patience.forget(key)
+    patience.failed(key, "a")
+    assert patience.waiting(key) == {"a": 1}
 
 
 def test_pods_for_nodes_that_are_gone() -> None:

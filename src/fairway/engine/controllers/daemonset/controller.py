@@ -5,6 +5,7 @@ from typing import Any
 
 from fairway.engine.controllers import revisions
 from fairway.engine.controllers.caches import BY_NAMESPACE, Caches
+from fairway.engine.controllers.daemonset.patience import Patience
 from fairway.engine.controllers.daemonset.plan import Plan, plan
 from fairway.engine.controllers.daemonset.pods import new_pod
 from fairway.engine.controllers.daemonset.snapshot import Snapshot, node_of
@@ -44,6 +45,7 @@ class DaemonSetController:
         self._control = PodControl(client, self._events, clock)
         self._revision_control = RevisionControl(client, caches.revisions.cache)
         self._made_for: dict[str, str] = {}
+        self._patience = Patience(clock.monotonic)
         self._sets = caches.daemon_sets.cache
         self._pods = caches.pods.cache
         self._nodes = caches.nodes.cache
@@ -60,6 +62,7 @@ class DaemonSetController:
         daemon_set = self._sets.get(key)
         if daemon_set is None:
             self._control.expected.forget(key)
+            self._patience.forget(key)
             return None  # what it owned is the garbage collector's
         if not await self._settled(daemon_set):
             return None  # the claims themselves bring the next step
@@ -85,7 +88,8 @@ class DaemonSetController:
         pods = claim(daemon_set.metadata, from_object(daemon_set.spec.selector), self._candidates(daemon_set)).owned
         coming = frozenset(self._made_for.get(name, "") for name in self._control.expected.pods(key))
         going = self._control.expected.deletions(key)
-        return Snapshot(daemon_set, pods, self._nodes.values(), tag, self._clock.now(), coming, going)
+        patient = self._patience.waiting(key)
+        return Snapshot(daemon_set, pods, self._nodes.values(), tag, self._clock.now(), coming, going, patient)
 
     # --- acting
 
@@ -94,6 +98,8 @@ class DaemonSetController:
         owner = object_reference(DAEMON_SETS, daemon_set.metadata)
         for pod in decided.ended:
             await self._tell_ended(daemon_set, pod)
+            if pod.status.phase == "Failed":
+                self._patience.failed(daemon_set.metadata.key, node_of(pod))
         drafts = [new_pod(daemon_set, node, seen.hash, suffix()) for node in decided.create]
         for node, draft in zip(decided.create, drafts, strict=True):
             self._made_for[draft["metadata"]["name"]] = node

@@ -32,7 +32,7 @@ class _Settled(msgspec.Struct, frozen=True):
 
 def plan(seen: Snapshot) -> Plan:
     """Decide. Only when every node has the pods that it should have, an update moves on."""
-    again_seconds = next_available_seconds(seen.pods, seen.spec.min_ready_seconds, seen.now)
+    again_seconds = _again(seen)
     reported = status(seen)
     if seen.daemon_set.metadata.deletion_timestamp is not None:
         return Plan((), (), (), reported, again_seconds)
@@ -49,6 +49,12 @@ def plan(seen: Snapshot) -> Plan:
     return Plan(tuple(create[:BURST_MAX]), tuple(delete[:BURST_MAX]), tuple(ended), reported, again_seconds)
 
 
+def _again(seen: Snapshot) -> float | None:
+    available = next_available_seconds(seen.pods, seen.spec.min_ready_seconds, seen.now)
+    held = [seen.patient[node_of(pod)] for pod in seen.pods if pod.finished and node_of(pod) in seen.patient]
+    return min((*held, *(() if available is None else (available,))), default=None)
+
+
 def _settle(seen: Snapshot, name: str) -> _Settled:
     """One node as if there were no update."""
     fit, pods = seen.fits[name], seen.by_node.get(name, ())
@@ -57,7 +63,8 @@ def _settle(seen: Snapshot, name: str) -> _Settled:
     if not pods:
         return _Settled(create=fit.start and name not in seen.coming)
     staying = [pod for pod in pods if not seen.is_leaving(pod)]
-    ended = tuple(pod for pod in staying if pod.finished)
+    patient = name in seen.patient
+    ended = tuple(pod for pod in staying if pod.finished and not (patient and pod.status.phase == "Failed"))
     running = [pod for pod in staying if not pod.finished]
     surplus = _surplus_of_surge(seen, running) if seen.surges else tuple(running[1:])
     return _Settled(delete=(*ended, *surplus), ended=ended)

@@ -20,7 +20,8 @@ _LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 class Snapshot(msgspec.Struct, frozen=True, dict=True):
     """A DaemonSet, the pods it owns, all nodes, the hash of its template, and what is under way.
 
-    `coming` has the nodes where a pod was made that the cache has not shown, `going` uids of pods that will go.
+    `coming` has the nodes where a pod was made that the cache has not shown, `going` uids of pods that will go,
+    `patient` the nodes where a failed pod stays for so many seconds more.
     """
 
     daemon_set: DaemonSet
@@ -30,6 +31,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     now: datetime
     coming: frozenset[str] = frozenset()
     going: frozenset[str] = frozenset()
+    patient: Mapping[str, float] = {}
 
     @property
     def spec(self) -> DaemonSetSpec:
