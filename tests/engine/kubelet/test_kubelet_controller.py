@@ -326,8 +326,8 @@ async def test_what_the_node_does_not_allow_is_said(world: World) -> None:
         privileged = {"name": "app", "image": "app", "securityContext": {"privileged": True}}
         await world.create("privileged", containers=[privileged])
         await world.until(lambda pod: waiting(pod) == "CreateContainerConfigError", "privileged")
-        await world.create("host", hostNetwork=True)
-        await world.until_event("FailedCreatePodSandBox: Failed to create pod sandbox: spec.hostNetwork is true")
+        await world.create("host", hostPID=True)
+        await world.until_event("FailedCreatePodSandBox: Failed to create pod sandbox: spec.hostPID is true")
         await world.create("path", volumes=[{"name": "v", "hostPath": {"path": "/etc"}}])
         await world.until_event('FailedMount: MountVolume.SetUp failed for volume "v" : hostPath "/etc" is not allowed')
 

@@ -209,7 +209,7 @@ def test_confinement() -> None:
     made = confinement(*make(container={"securityContext": {**context, "readOnlyRootFilesystem": True}}))
     assert (made.capabilities_add, made.capabilities_drop) == (("NET_ADMIN",), ("ALL",))
     assert made.no_new_privileges and made.read_only_root and made.seccomp == "default"
-    for refused in ({"privileged": True}, {"seccompProfile": {"type": "Localhost", "localhostProfile": "p.json"}}):
+    for refused in ({"privileged": True}, {"seccompProfile": {"type": "Localhost", "localhostProfile": "../p.json"}}):
         with pytest.raises(StartRefused):
             confinement(*make(container={"securityContext": refused}))
 

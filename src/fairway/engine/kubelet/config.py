@@ -11,6 +11,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     `state_dir` outlives a reboot (volumes, logs, restart counts), `run_dir` holds sockets and what a reboot may lose.
     `termination_drain_seconds` is how long a pod goes on serving after the API shows it out of rotation.
     `volumes_dir` is where the folders of PersistentVolumes are that this cluster made itself: they need no allow-list.
+    `pod_pids_limit` stops fork bombs: upstream has the setting, without a default.
     """
 
     state_dir: Path
@@ -25,6 +26,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     termination_drain_seconds: float = 0.5
     host_path_allow_list: tuple[str, ...] = ()
     volumes_dir: Path | None = None
+    allow_privileged: bool = False
+    pod_pids_limit: int | None = 4096
     version: str = "v1.34.0"
 
     def pod_dir(self, uid: str) -> Path:
@@ -34,6 +37,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def log_dir(self, namespace: str, pod: str, uid: str) -> Path:
         """The logs of one pod, a folder for each container; the layout is Kubernetes' /var/log/pods."""
         return self.state_dir / "logs" / f"{namespace}_{pod}_{uid}"
+
+    @property
+    def seccomp_dir(self) -> Path:
+        """Where seccomp profiles of the type Localhost are, as JSON; the layout is the kubelet's."""
+        return self.state_dir / "seccomp"
 
     def container_dir(self, id: str) -> Path:
         """The writable layer of one container."""

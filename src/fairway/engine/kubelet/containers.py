@@ -28,6 +28,9 @@ class Ingredients(msgspec.Struct, frozen=True, kw_only=True):
     identity: Identity
     variables: Mapping[str, str]
     mounts: tuple[Mount, ...]
+    seccomp_profile: str = ""
+    seccomp_program: str = ""
+    node_memory_bytes: int = 0
 
 
 def container_id(uid: str, name: str, attempt: int) -> str:
@@ -43,7 +46,8 @@ def sandbox_id(uid: str, count: int) -> str:
 def container_spec(pod: Pod, container: Container, made: Ingredients, config: Config) -> ContainerSpec:
     """Raises StartRefused for a security context that this node does not allow, or when there is nothing to run."""
     image, folder = made.image.config, config.container_dir(made.id)
-    limits, may = resources.limits(container), confinement(pod, container)
+    limits, shared = resources.limits(container), resources.pod_limits(pod)
+    may = confinement(pod, container, allow_privileged=config.allow_privileged)
     variables = _variables(pod, container, made)
     user = made.user
     groups = sorted({*user.groups, *made.identity.groups})
@@ -68,11 +72,16 @@ def container_spec(pod: Pod, container: Container, made: Ingredients, config: Co
         memory_limit_bytes=limits.memory_bytes,
         cpu_quota_us=limits.cpu_quota_us,
         cpu_shares=limits.cpu_shares,
+        pod_limits=(shared.memory_bytes, shared.cpu_quota_us, shared.cpu_shares, config.pod_pids_limit),
+        oom_score_adj=resources.oom_score_adj(pod, container, made.node_memory_bytes),
+        privileged=may.privileged,
         capabilities_add=may.capabilities_add,
         capabilities_drop=may.capabilities_drop,
         read_only_root=may.read_only_root,
         no_new_privileges=may.no_new_privileges,
         seccomp=may.seccomp,
+        seccomp_profile=made.seccomp_profile,
+        seccomp_program=made.seccomp_program,
         tty=container.tty,
         stdin=container.stdin,
         stdin_once=container.stdin_once,

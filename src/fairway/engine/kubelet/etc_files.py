@@ -8,7 +8,9 @@ _OPTIONS = ("ndots:5",)
 
 
 def hostname(pod: Pod) -> str:
-    """The host name: the spec's, else the pod's own, cut to what Linux can hold."""
+    """The host name: the node's on its network, else the spec's, else the pod's own, cut to what Linux can hold."""
+    if pod.spec.host_network:
+        return pod.spec.node_name
     return (pod.spec.hostname or pod.metadata.name)[:63].rstrip("-.")
 
 
@@ -36,6 +38,18 @@ def hosts(pod: Pod, ip: str, cluster_domain: str) -> str:
     return "\n".join([*lines, *_aliases(pod.spec.host_aliases)]) + "\n"
 
 
+def node_hosts(pod: Pod, node_text: str) -> str:
+    """/etc/hosts of a pod on the node's network: the node's own, with the pod's aliases."""
+    lines = ["# Kubernetes-managed hosts file (host network).", node_text.rstrip("\n")]
+    return "\n".join([*lines, *_aliases(pod.spec.host_aliases)]) + "\n"
+
+
+def dns_policy(pod: Pod) -> str:
+    """The policy that applies: on the node's network ClusterFirst means Default unless it says WithHostNet."""
+    policy = pod.spec.dns_policy
+    return "Default" if pod.spec.host_network and policy == "ClusterFirst" else policy
+
+
 def _aliases(aliases: Iterable[HostAlias]) -> list[str]:
     lines = [f"{alias.ip}\t" + "\t".join(alias.hostnames) for alias in aliases]
     return ["", "# Entries added by HostAliases.", *lines] if lines else []
@@ -55,10 +69,10 @@ def resolv_conf(pod: Pod, *, cluster_dns: str, cluster_domain: str, node_text: s
 
 
 def _base(pod: Pod, dns: str, cluster_domain: str, node_text: str) -> tuple[list[str], list[str], list[str]]:
-    if pod.spec.dns_policy == "None":
+    if dns_policy(pod) == "None":
         return [], [], []
     servers, searches, options = _parsed(node_text)
-    if pod.spec.dns_policy == "Default":
+    if dns_policy(pod) == "Default":
         return servers, searches, options
     own = [f"{pod.metadata.namespace}.svc.{cluster_domain}", f"svc.{cluster_domain}", cluster_domain]
     return [dns], own, list(_OPTIONS)  # the machine's own search domains stay out: they differ from machine to machine

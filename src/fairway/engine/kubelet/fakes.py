@@ -43,7 +43,9 @@ class FakeRuntime:
     def limits_enforced(self) -> tuple[str, ...]:
         return ("memory", "cpu", "pids")
 
-    async def create_sandbox(self, id: str, hostname: str) -> SandboxState:
+    async def create_sandbox(
+        self, id: str, hostname: str, *, host_network: bool = False, share_processes: bool = False
+    ) -> SandboxState:
         return self.sandboxes.setdefault(id, SandboxState(id=id, netns_path=f"/fake/{id}"))
 
     async def remove_sandbox(self, id: str) -> None:

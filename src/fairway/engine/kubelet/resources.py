@@ -10,6 +10,7 @@ from fairway.kube.api.pods import Container, Pod
 _COUNTED = ("cpu", "memory")
 _PERIOD_US = 100_000
 _QUOTA_US_MIN = 1_000
+_GUARANTEED_SCORE = -997
 _SHARES_MIN, _SHARES_MAX = 2, 262_144
 
 
@@ -52,6 +53,36 @@ def cgroup(pod: Pod, container_id: str) -> str:
     """The control group of a container, in upstream's tree."""
     parent = {"Guaranteed": "", "Burstable": "burstable/", "BestEffort": "besteffort/"}[qos_class(pod)]
     return f"kubepods/{parent}pod{pod.metadata.uid}/{container_id}"
+
+
+def pod_limits(pod: Pod) -> Limits:
+    """What the containers of a pod share: sums, where each of them has a limit.  Source: `ResourceConfigForPod`."""
+    sidecars = [each for each in pod.spec.init_containers if each.restart_policy == "Always"]
+    steps = [limits(each) for each in pod.spec.init_containers if each.restart_policy != "Always"]
+    together = [limits(each) for each in (*pod.spec.containers, *sidecars)]
+    quotas, step_quotas = [each.cpu_quota_us for each in together], [each.cpu_quota_us for each in steps]
+    memories, step_memories = [each.memory_bytes for each in together], [each.memory_bytes for each in steps]
+    shares = sum(each.cpu_shares for each in together)
+    return Limits(
+        min(max(shares, _SHARES_MIN), _SHARES_MAX), _shared(quotas, step_quotas), _shared(memories, step_memories)
+    )
+
+
+def _shared(together: list[int | None], steps: list[int | None]) -> int | None:
+    """What containers need at once, or one step alone if that is more; None when one of them has no limit."""
+    if any(each is None for each in (*together, *steps)):
+        return None
+    return max(sum(each or 0 for each in together), *(each or 0 for each in steps), 0) or None
+
+
+def oom_score_adj(pod: Pod, container: Container, node_memory_bytes: int) -> int:
+    """Who the kernel kills first for want of memory.  Source: upstream `GetContainerOOMScoreAdjust`."""
+    kind = qos_class(pod)
+    if kind != "Burstable" or not node_memory_bytes:
+        return {"Guaranteed": _GUARANTEED_SCORE, "BestEffort": 1000}.get(kind, 999)
+    ceilings, requests = container.resources.limits, container.resources.requests
+    wanted = quantities.whole(requests.get("memory", ceilings.get("memory", 0)))
+    return min(max(1000 - 1000 * wanted // node_memory_bytes, 1000 + _GUARANTEED_SCORE), 999)
 
 
 def limits(container: Container) -> Limits:

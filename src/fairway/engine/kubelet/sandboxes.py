@@ -60,8 +60,11 @@ class Sandboxes:
         name = sandbox_id(old.uid, old.sandboxes)
         record = msgspec.structs.replace(old, sandbox=name, sandboxes=old.sandboxes + 1, ip="")
         ledger.save(record)
-        await self._tools.runtime.create_sandbox(name, hostname(pod))
-        ip = await self._tools.network.attach(name)
+        tools, spec = self._tools, pod.spec
+        await tools.runtime.create_sandbox(
+            name, hostname(pod), host_network=spec.host_network, share_processes=spec.share_process_namespace
+        )
+        ip = tools.config.node_ip if spec.host_network else await tools.network.attach(name)
         write_etc_files(self._tools, pod, ip)
         ledger.save(msgspec.structs.replace(ledger.record, ip=ip))
         self.retry_at = None
@@ -79,7 +82,7 @@ class Sandboxes:
         self._failed(pod, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {message}", _RETRY_SECONDS)
 
     async def _take_down(self, record: PodRecord) -> None:
-        if record.ip:
+        if record.ip and record.ip != self._tools.config.node_ip:
             await self._tools.network.detach(record.sandbox, record.ip)
         await self._tools.runtime.remove_sandbox(record.sandbox)
 

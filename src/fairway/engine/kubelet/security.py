@@ -1,5 +1,6 @@
 """securityContext -> who a container runs as and what it may do, or why not (pure)."""
 
+from pathlib import PurePosixPath
 from typing import Literal
 
 import msgspec
@@ -9,6 +10,7 @@ from fairway.engine.kubelet.errors import SandboxProblem, StartRefused
 from fairway.kube.api.pods import Container, Pod, SecurityContext
 
 _REFUSED = "CreateContainerConfigError"
+Seccomp = Literal["default", "unconfined", "custom"]
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -20,24 +22,20 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class Confinement(msgspec.Struct, frozen=True):
-    """What the container may do."""
+    """What the container may do; `localhost_profile` is the path of a `custom` seccomp profile."""
 
     capabilities_add: tuple[str, ...]
     capabilities_drop: tuple[str, ...]
     read_only_root: bool
     no_new_privileges: bool
-    seccomp: Literal["default", "unconfined"]
+    seccomp: Seccomp
+    localhost_profile: str = ""
+    privileged: bool = False
 
 
 def check_pod(pod: Pod) -> None:
     """Raises SandboxProblem for what this node cannot isolate."""
-    shared = {
-        "hostNetwork": pod.spec.host_network,
-        "hostPID": pod.spec.host_pid,
-        "hostIPC": pod.spec.host_ipc,
-        "shareProcessNamespace": pod.spec.share_process_namespace,
-    }
-    for field, wanted in shared.items():
+    for field, wanted in {"hostPID": pod.spec.host_pid, "hostIPC": pod.spec.host_ipc}.items():
         if wanted:
             raise SandboxProblem(f"spec.{field} is true, which this node does not support: remove the field")
 
@@ -68,9 +66,11 @@ def _check_non_root(pod: Pod, container: Container, uid: int | None, image_user:
         raise StartRefused(_REFUSED, f"{message} {where}")
 
 
-def confinement(pod: Pod, container: Container) -> Confinement:
-    """Raises StartRefused for privileged containers and for seccomp profiles of the node."""
+def confinement(pod: Pod, container: Container, *, allow_privileged: bool = False) -> Confinement:
+    """Raises StartRefused for privileged containers, unless the node allows them, and for broken seccomp profiles."""
     own = container.security_context or SecurityContext()
+    if own.privileged and allow_privileged:
+        return _PRIVILEGED
     if own.privileged:
         message = (
             f'container "{container.name}" asks for securityContext.privileged: true, which this node does not allow: '
@@ -78,24 +78,39 @@ def confinement(pod: Pod, container: Container) -> Confinement:
         )
         raise StartRefused(_REFUSED, message)
     capabilities = own.capabilities
+    seccomp, profile = _seccomp(pod, container, own)
     return Confinement(
         capabilities_add=capabilities.add if capabilities else (),
         capabilities_drop=capabilities.drop if capabilities else (),
         read_only_root=own.read_only_root_filesystem,
         no_new_privileges=own.allow_privilege_escalation is False,
-        seccomp=_seccomp(pod, container, own),
+        seccomp=seccomp,
+        localhost_profile=profile,
     )
 
 
-def _seccomp(pod: Pod, container: Container, own: SecurityContext) -> Literal["default", "unconfined"]:
+_PRIVILEGED = Confinement(
+    capabilities_add=("ALL",),
+    capabilities_drop=(),
+    read_only_root=False,
+    no_new_privileges=False,
+    seccomp="unconfined",
+    privileged=True,
+)
+
+
+def _seccomp(pod: Pod, container: Container, own: SecurityContext) -> tuple[Seccomp, str]:
     """Without a profile the runtime's default is used, as a kubelet with seccompDefault does."""
     profile = own.seccomp_profile or pod.spec.security_context.seccomp_profile
     if profile is None or profile.type == "RuntimeDefault":
-        return "default"
+        return "default", ""
     if profile.type == "Unconfined":
-        return "unconfined"
-    message = (
-        f'container "{container.name}" asks for the seccomp profile {profile.localhost_profile or profile.type}, '
-        "but this node has no profiles of its own: use RuntimeDefault"
-    )
-    raise StartRefused(_REFUSED, message)
+        return "unconfined", ""
+    path = PurePosixPath(profile.localhost_profile)
+    if profile.type != "Localhost" or not path.parts or path.is_absolute() or ".." in path.parts:
+        message = (
+            f'container "{container.name}" asks for the seccomp profile {profile.localhost_profile or profile.type}: '
+            "use RuntimeDefault, Unconfined, or Localhost with a relative path"
+        )
+        raise StartRefused(_REFUSED, message)
+    return "custom", str(path)

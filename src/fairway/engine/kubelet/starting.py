@@ -9,8 +9,11 @@ from fairway.engine.kubelet.errors import StartRefused
 from fairway.engine.kubelet.images import Image, UnknownUser, User, resolve_user
 from fairway.engine.kubelet.plan import Start
 from fairway.engine.kubelet.record import ContainerRecord
+from fairway.engine.kubelet.runtime import privileges
 from fairway.engine.kubelet.runtime.model import ContainerSpec, Mount
+from fairway.engine.kubelet.runtime.seccomp_profiles import BadProfile, compile_profile
 from fairway.engine.kubelet.tools import Tools
+from fairway.kube.api import quantities
 from fairway.kube.api.pods import Container, Pod
 
 
@@ -27,6 +30,7 @@ async def prepare(
 ) -> ContainerSpec:
     """Everything that can be refused, before anything is made.  Raises StartRefused, ApiError, Unreachable."""
     identity = security.identity(pod, container, image.config.user)
+    profile, program = _seccomp(tools, pod, container)
     variables = await _variables(tools, pod, container, sandbox.ip)
     made = Ingredients(
         id=container_id(pod.metadata.uid, container.name, start.attempt),
@@ -40,8 +44,27 @@ async def prepare(
             *_own_mounts(tools, pod, container, start.attempt),
             *tools.volumes.mounts_of(pod, container, variables),
         ),
+        seccomp_profile=profile,
+        seccomp_program=program,
+        node_memory_bytes=quantities.whole(tools.allocatable.get("memory", 0)),
     )
     return container_spec(pod, container, made, tools.config)
+
+
+def _seccomp(tools: Tools, pod: Pod, container: Container) -> tuple[str, str]:
+    """A profile of the node's owner as text and as a program; empty ones for the other kinds.  Raises StartRefused."""
+    may = security.confinement(pod, container, allow_privileged=tools.config.allow_privileged)
+    if not may.localhost_profile:
+        return "", ""
+    path = tools.config.seccomp_dir / may.localhost_profile
+    try:
+        text = path.read_text()
+        return text, compile_profile(text, privileges.kept(may.capabilities_add, may.capabilities_drop))
+    except FileNotFoundError:
+        message = f"cannot load seccomp profile {str(path)!r}: no such file or directory"
+    except (OSError, BadProfile, privileges.UnknownCapability) as error:
+        message = f"seccomp profile {str(path)!r} {error}"
+    raise StartRefused("CreateContainerError", f'container "{container.name}": {message}')
 
 
 def intent(spec: ContainerSpec, container: Container, image: Image, start: Start) -> ContainerRecord:
@@ -76,8 +99,9 @@ def write_etc_files(tools: Tools, pod: Pod, ip: str) -> None:
     folder = tools.config.pod_dir(pod.metadata.uid) / "etc"
     folder.mkdir(parents=True, exist_ok=True)
     config = tools.config
-    node_text = _read("/etc/resolv.conf") if pod.spec.dns_policy == "Default" else ""
-    (folder / "hosts").write_text(etc_files.hosts(pod, ip, config.cluster_domain))
+    node_text = _read("/etc/resolv.conf") if etc_files.dns_policy(pod) == "Default" else ""
+    own = etc_files.node_hosts(pod, _read("/etc/hosts")) if pod.spec.host_network else None
+    (folder / "hosts").write_text(own or etc_files.hosts(pod, ip, config.cluster_domain))
     (folder / "hostname").write_text(etc_files.hostname(pod) + "\n")
     (folder / "resolv.conf").write_text(
         etc_files.resolv_conf(

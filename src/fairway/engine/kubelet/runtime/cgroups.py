@@ -4,10 +4,14 @@ Nothing here raises when a machine does not let us set limits: `enforced` tells 
 """
 
 import os
+import signal
+import time
 
 CONTROLLERS = ("memory", "cpu", "pids")
 _ROOT = "/sys/fs/cgroup"
 _CPU_PERIOD_US = 100_000
+_KILL_ATTEMPTS = 100
+_KILL_PAUSE_SECONDS = 0.02
 
 
 class Layout:
@@ -93,15 +97,37 @@ class Group:
         self.name = name
         self.folders = layout.folders(name)
 
-    def create(self, limits: Limits) -> None:
-        """Make the folders and write the limits; a limit that this machine refuses is left out."""
+    def create(self, limits: Limits, parent_limits: Limits | None = None) -> None:
+        """Make the folders and write the limits; a limit that this machine refuses is left out.
+
+        `parent_limits` are those of the group above, which the containers of a pod share.
+        """
         for folder in self.folders:
             if self.layout.unified:
                 self._delegate()
             os.makedirs(folder, exist_ok=True)
-            for name, value in limits.files(self.layout.unified):
-                if os.path.exists(f"{folder}/{name}"):
-                    _write(f"{folder}/{name}", value)
+            if parent_limits is not None:
+                self._limit(os.path.dirname(folder), parent_limits)
+            self._limit(folder, limits)
+
+    def _limit(self, folder: str, limits: Limits) -> None:
+        for name, value in limits.files(self.layout.unified):
+            if os.path.exists(f"{folder}/{name}"):
+                _write(f"{folder}/{name}", value)
+
+    def kill(self) -> None:
+        """KILL every process in it, again until none is left, as they may fork meanwhile."""
+        for folder in self.folders[:1]:
+            for _ in range(_KILL_ATTEMPTS):
+                pids = _read(f"{folder}/cgroup.procs").split()
+                for pid in pids:
+                    try:
+                        os.kill(int(pid), signal.SIGKILL)
+                    except ProcessLookupError:
+                        continue
+                if not pids:
+                    return
+                time.sleep(_KILL_PAUSE_SECONDS)
 
     def _delegate(self) -> None:
         """v2: hand the controllers down from the root to the parent of this group."""

@@ -69,9 +69,15 @@ class Runtime:
 
     # sandboxes
 
-    async def create_sandbox(self, id: str, hostname: str) -> SandboxState:
-        """Make the namespaces that the containers of a pod share; one that is there stays as it is."""
-        await self._ask(wire.SANDBOX, {"id": id, "hostname": hostname})
+    async def create_sandbox(
+        self, id: str, hostname: str, *, host_network: bool = False, share_processes: bool = False
+    ) -> SandboxState:
+        """Make the namespaces that the containers of a pod share; one that is there stays as it is.
+
+        With `host_network` they use the node's own network; with `share_processes` they see each other's processes.
+        """
+        options = {"host_network": host_network, "share_processes": share_processes}
+        await self._ask(wire.SANDBOX, {"id": id, "hostname": hostname, **options})
         return self._sandbox(id)
 
     async def remove_sandbox(self, id: str) -> None:

@@ -1,6 +1,7 @@
 """Process 1 of a container, from the fork to the exec of its program."""
 
 import _socket
+import binascii
 import json
 import os
 import socket
@@ -15,7 +16,8 @@ _PREFIX = "failed to create shim task: OCI runtime create failed: unable to star
 def identity(spec: Spec) -> program.Identity:
     """Capabilities and filter of a container. Raises UnknownCapability."""
     kept = privileges.kept(spec.capabilities_add, spec.capabilities_drop)
-    code = privileges.filter_program(spec.seccomp, kept)
+    own = binascii.a2b_base64(spec.seccomp_program) if spec.seccomp == "custom" else None
+    code = privileges.filter_program(spec.seccomp, kept) if own is None else own
     return program.Identity(kept, code, no_new_privileges=spec.no_new_privileges)
 
 
@@ -36,13 +38,21 @@ def become(
     """
     try:
         cgroups.enter(entrances)
+        _volunteer(spec.oom_score_adj)
         joined.enter()
         linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWCGROUP)
         os.setsid()
         if spec.hostname:
             socket.sethostname(spec.hostname)
         folders = (spec.upper_dir, spec.work_dir, spec.merged_dir)
-        rootfs.enter(spec.layers, folders, spec.volumes, joined.shm_path, read_only=spec.read_only_root)
+        rootfs.enter(
+            spec.layers,
+            folders,
+            spec.volumes,
+            joined.shm_path,
+            read_only=spec.read_only_root,
+            privileged=spec.privileged,
+        )
         if spec.tty:
             stdio = terminal.open_for_program(console.fileno())
         account = privileges.Account(spec.uid, spec.gid, spec.groups)
@@ -52,6 +62,17 @@ def become(
         os.write(report, json.dumps(f"{_PREFIX}{_words(error)}: unknown").encode())
     finally:
         os._exit(128)
+
+
+def _volunteer(score: int | None) -> None:
+    """Say how soon the kernel may kill this process when the machine has no memory left."""
+    if score is None:
+        return
+    try:
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write(str(score))
+    except OSError:
+        pass  # less than our own needs CAP_SYS_RESOURCE
 
 
 def _words(error: Exception) -> str:

@@ -21,6 +21,8 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     `rootfs_layers` are overlay lower folders, topmost first. `uid`, `gid` of None mean root and the primary group
     that the image's /etc/passwd gives the user. An empty `sandbox` joins the node's own network. `pid_target` is the
     id of a running container whose processes this one sees. `stdin_once` ends the input with its first giver.
+    `pod_limits` are those that the containers of the pod share, in the order memory, CPU quota, CPU shares, processes.
+    A `custom` filter is given twice: as a profile (JSON) for OCI runtimes, and as a program (BPF in base64) for ours.
     """
 
     id: str
@@ -44,11 +46,16 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     cpu_quota_us: int | None = None
     cpu_shares: int | None = None
     pids_limit: int | None = None
+    pod_limits: tuple[int | None, int | None, int | None, int | None] | None = None
+    oom_score_adj: int | None = None
+    privileged: bool = False
     capabilities_add: tuple[str, ...] = ()
     capabilities_drop: tuple[str, ...] = ()
     read_only_root: bool = False
     no_new_privileges: bool = True
-    seccomp: Literal["default", "unconfined"] = "default"
+    seccomp: Literal["default", "unconfined", "custom"] = "default"
+    seccomp_profile: str = ""
+    seccomp_program: str = ""
     tty: bool = False
     stdin: bool = False
     stdin_once: bool = False

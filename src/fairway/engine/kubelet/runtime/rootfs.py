@@ -29,9 +29,9 @@ class MountFailure(Exception):
 class _Parts:
     """The detached mounts of one container, waiting for its root."""
 
-    def __init__(self, volumes: tuple[Volume, ...], shm_path: str) -> None:
+    def __init__(self, volumes: tuple[Volume, ...], shm_path: str, *, privileged: bool) -> None:
         self.proc = linux.new_filesystem("proc", (), _NO_EXTRAS)
-        self.sys = linux.new_filesystem("sysfs", (), _NO_EXTRAS | linux.MOUNT_ATTR_RDONLY)
+        self.sys = linux.new_filesystem("sysfs", (), _NO_EXTRAS | (0 if privileged else linux.MOUNT_ATTR_RDONLY))
         size = (("size", "65536k"), ("mode", "755"))
         no_devices = linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV
         self.dev = linux.new_filesystem("tmpfs", size, no_devices)
@@ -39,10 +39,22 @@ class _Parts:
         self.pts = linux.new_filesystem("devpts", terminals, linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NOEXEC)
         self.mqueue = linux.new_filesystem("mqueue", (), _NO_EXTRAS)
         self.shm = linux.open_tree(shm_path) if shm_path else _memory(_SHM_BYTES)
-        self.devices = {name: linux.open_tree(f"/dev/{name}") for name in _DEVICES}
+        devices = _all_devices() if privileged else _DEVICES
+        self.devices = {name: linux.open_tree(f"/dev/{name}") for name in devices}
         # Parents first, so that a volume inside another volume is not hidden by it.
         ordered = sorted(volumes, key=lambda volume: os.path.normpath(volume.target).count("/"))
         self.volumes = tuple((volume, _take(volume)) for volume in ordered)
+
+
+def _all_devices() -> tuple[str, ...]:
+    """Every device file directly in /dev: what a privileged container may use."""
+    found = {entry.name for entry in os.scandir("/dev") if _is_device(entry.path)} - {"ptmx", "console"}
+    return tuple(sorted({*_DEVICES, *found}))
+
+
+def _is_device(path: str) -> bool:
+    mode = os.stat(path, follow_symlinks=False).st_mode
+    return stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
 
 
 def _memory(size_bytes: int | None) -> int:
@@ -84,6 +96,7 @@ def enter(
     shm_path: str,
     *,
     read_only: bool,
+    privileged: bool = False,
 ) -> None:
     """Build the root from overlay `layers` (topmost first) and make it this process's only file tree.
 
@@ -91,7 +104,7 @@ def enter(
     namespace. Raises MountFailure or OSError; the process is then good for nothing but to report that and end.
     """
     linux.mount(None, "/", None, linux.MS_REC | linux.MS_SLAVE)
-    parts = _Parts(volumes, shm_path)
+    parts = _Parts(volumes, shm_path, privileged=privileged)
     _overlay(layers, *folders)
     _change_root(folders[2])
     _attach(parts.proc, _folder("/proc"))
@@ -101,7 +114,8 @@ def enter(
     firmware = _optional(linux.AT_FDCWD, "/sys/firmware")
     for volume, tree in parts.volumes:
         _attach_volume(volume, tree)
-    _protect(proc, firmware, parts)
+    if not privileged:
+        _protect(proc, firmware, parts)
     if read_only:
         root = os.open("/", _FOLDER | os.O_CLOEXEC)
         linux.mount_setattr(root, set_flags=linux.MOUNT_ATTR_RDONLY)

@@ -1,12 +1,14 @@
 """Pod sandboxes: namespaces kept alive by bind mounts, without any process.
 
 `<run dir>/sandboxes/<id>/` holds `net`, `ipc`, `uts` (namespaces), `shm` (the pod's /dev/shm) and `ip` (written by the
-pod network). `net` is mounted last, so a sandbox with it is complete.
+pod network). `net` is mounted last, so a sandbox with it is complete. Where containers share their processes there is
+also `pid`, the one namespace that a process must keep alive: see `pause`.
 """
 
 import os
 import socket
 
+from fairway.engine.kubelet.runtime import pause
 from fairway.toolkit import linux
 from fairway.toolkit.netlink import Netlink
 
@@ -25,21 +27,28 @@ def folder(run_dir: str, sandbox: str) -> str:
 def exists(run_dir: str, sandbox: str) -> bool:
     """Whether a sandbox is complete; after a restart of the machine only its empty folder may be left."""
     try:
-        return linux.filesystem_type(f"{folder(run_dir, sandbox)}/net") == linux.NSFS_MAGIC
+        home = folder(run_dir, sandbox)
+        return linux.filesystem_type(f"{home}/net") == linux.NSFS_MAGIC and pause.is_fine(home)
     except OSError:
         return False
 
 
-def create(run_dir: str, sandbox: str, hostname: str) -> None:
+def create(
+    run_dir: str, sandbox: str, hostname: str, *, host_network: bool = False, share_processes: bool = False
+) -> None:
     """Make a sandbox; one that is there stays as it is. Moves this process into it: call it in a forked child."""
     if exists(run_dir, sandbox):
         return
     remove(run_dir, sandbox)
     home = folder(run_dir, sandbox)
     os.makedirs(f"{home}/shm", mode=0o700)
-    linux.unshare(linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS)
+    linux.unshare(linux.CLONE_NEWIPC | linux.CLONE_NEWUTS)
     socket.sethostname(hostname)
-    _set_up_network()
+    if not host_network:
+        linux.unshare(linux.CLONE_NEWNET)
+        _set_up_network()
+    if share_processes:
+        pause.start(home)
     linux.mount("shm", f"{home}/shm", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC, _SHM_OPTIONS)
     for name in _KINDS:
         os.close(os.open(f"{home}/{name}", os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o600))
@@ -60,12 +69,13 @@ def _set_up_network() -> None:
 def remove(run_dir: str, sandbox: str) -> None:
     """Let go of a sandbox; the kernel ends the namespaces when their last process is gone. May be repeated."""
     home = folder(run_dir, sandbox)
-    for name in (*reversed(_KINDS), "shm"):
+    pause.end(home)
+    for name in (*reversed(_KINDS), "pid", "shm"):
         try:
             linux.umount(f"{home}/{name}", linux.MNT_DETACH | linux.UMOUNT_NOFOLLOW)
         except OSError:
             continue  # not mounted
-    for name in (*_KINDS, "ip"):
+    for name in (*_KINDS, "pid", "pause", "ip"):
         try:
             os.unlink(f"{home}/{name}")
         except FileNotFoundError:
@@ -93,6 +103,9 @@ class Handles:
         kinds = _KINDS if sandbox else {}
         self._open = {kind: os.open(f"{home}/{name}", os.O_RDONLY | os.O_CLOEXEC) for name, kind in kinds.items()}
         self.shm_path = f"{home}/shm" if sandbox else ""
+        shared = bool(sandbox) and os.path.exists(f"{home}/pid")
+        self.processes = os.open(f"{home}/pid", os.O_RDONLY | os.O_CLOEXEC) if shared else None
+        """The PID namespace that containers share, if they do."""
 
     def enter(self) -> None:
         """Move this process into them."""

@@ -66,6 +66,8 @@ def _look_after(given: starter.Handover, pipes: _Pipes) -> None:
     _console(given, pipes).follow(given.pid)
     _, status = os.waitpid(given.pid, 0)
     group = cgroups.Group(cgroups.Layout(), given.cgroup)
+    if given.shared:  # its children live on in the pod's PID namespace: they end with it, as elsewhere
+        group.kill()
     ended = records.exit_fields(status, group.oom_kills() > 0, time.time_ns())
     group.remove()
     os.unlink(given.socket_path)

@@ -33,6 +33,7 @@ class Handover:
         self.terminal = "t" in flags
         self.stdin = "i" in flags
         self.stdin_once = "o" in flags
+        self.shared = "s" in flags
 
 
 def run(
@@ -61,7 +62,7 @@ def run(
     try:
         LogFile(spec.log_path)
         namespaces = sandbox.Handles(run_dir, spec.sandbox)
-        group.create(spec.limits)
+        group.create(spec.limits, spec.pod_limits)
         attachment.listen(run_dir, spec.id, listener)
         pid = _start(
             run_dir, spec, namespaces, group, stdio if spec.stdin else Stdio(None, stdio.stdout, stdio.stderr), console
@@ -73,15 +74,17 @@ def run(
         )
     else:
         answer = state.write("running", pid=pid, pid_start_ticks=processes.start_ticks(pid), **_now("started_at"))
-        os.write(handover, _handover(pid, spec, attachment.path(run_dir, spec.id)))
+        shared = namespaces.processes is not None
+        os.write(handover, _handover(pid, spec, attachment.path(run_dir, spec.id), shared=shared))
     try:
         wire.send(channel, {"state": answer})
     except OSError:
         return  # the engine was killed meanwhile; it will find the state on disk
 
 
-def _handover(pid: int, spec: wire.Spec, socket_path: str) -> bytes:
-    flags = "".join(flag for flag, given in (("t", spec.tty), ("i", spec.stdin), ("o", spec.stdin_once)) if given)
+def _handover(pid: int, spec: wire.Spec, socket_path: str, *, shared: bool) -> bytes:
+    known = (("t", spec.tty), ("i", spec.stdin), ("o", spec.stdin_once), ("s", shared))
+    flags = "".join(flag for flag, given in known if given)
     return "\0".join((str(pid), flags, spec.log_path, spec.state_path, spec.cgroup, socket_path)).encode()
 
 
@@ -103,6 +106,8 @@ def _start(
     report, write_report = os.pipe()
     if spec.pid_target:
         linux.setns(joined.find_by_id(run_dir, spec.pid_target), linux.CLONE_NEWPID)
+    elif namespaces.processes is not None:
+        linux.setns(namespaces.processes, linux.CLONE_NEWPID)
     else:
         linux.unshare(linux.CLONE_NEWPID)
     pid = linux.fork_sibling()

@@ -50,6 +50,11 @@ class Spec:
         self.sandbox: str = raw["sandbox"]
         self.cgroup: str = raw["cgroup"]
         self.limits = Limits(raw["memory_limit_bytes"], raw["cpu_quota_us"], raw["cpu_shares"], raw["pids_limit"])
+        shared = raw.get("pod_limits")
+        self.pod_limits = Limits(*shared) if shared else None
+        self.oom_score_adj: int | None = raw.get("oom_score_adj")
+        self.privileged: bool = raw.get("privileged", False)
+        self.seccomp_program: str = raw.get("seccomp_program", "")
         self.capabilities_add: tuple[str, ...] = tuple(raw["capabilities_add"])
         self.capabilities_drop: tuple[str, ...] = tuple(raw["capabilities_drop"])
         self.read_only_root: bool = raw["read_only_root"]

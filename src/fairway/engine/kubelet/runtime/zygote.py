@@ -160,7 +160,9 @@ def _answer(channel: socket.socket, run_dir: str) -> None:
         elif kind == wire.SESSION:
             session.serve(channel, run_dir, request)
         else:
-            sandbox.create(run_dir, request["id"], request["hostname"])
+            names = ("host_network", "share_processes")
+            options = {name: bool(request.get(name)) for name in names}
+            sandbox.create(run_dir, request["id"], request["hostname"], **options)
             wire.send(channel, {})
     except (OSError, ValueError, KeyError) as error:
         wire.send(channel, {"error": str(error)})
