@@ -4,6 +4,9 @@ from pathlib import Path
 
 import msgspec
 
+from fairway.edge.access_log import SECRET_WORDS
+from fairway.edge.metrics import SERIES_MOST
+
 
 class Config(msgspec.Struct, frozen=True):
     """Where the edge listens and keeps its files.
@@ -11,6 +14,10 @@ class Config(msgspec.Struct, frozen=True):
     `http_fd` and `https_fd` are listening sockets that the process inherited; without them `http_address` and
     `https_address` (`127.0.0.1:8080`; "" is none) are opened by HAProxy itself. `https_port` is the port that clients
     see, for redirects; None is the port of the socket. `status_addresses` (IPs or names) go to the status of Ingresses.
+    `access_log` is a file of one JSON object per request, rotated at `access_log_bytes_max`; `access_log_keep` old ones
+    stay. Query parameters whose names contain one of `secret_words` are written without their values. Metrics, as
+    Prometheus text, are served over HTTP on the Unix socket `metrics_socket`; at most `series_most` path rules are
+    counted by themselves. `trace`: begin a W3C trace for requests that carry none.
     `run_dir` must not be used by anything else and must outlive the process for HAProxy to be adopted.
     """
 
@@ -23,4 +30,11 @@ class Config(msgspec.Struct, frozen=True):
     https_port: int | None = None
     status_addresses: tuple[str, ...] = ()
     binary: str | None = None
+    access_log: Path | None = None
+    access_log_bytes_max: int = 64 * 1024 * 1024
+    access_log_keep: int = 5
+    secret_words: tuple[str, ...] = SECRET_WORDS
+    metrics_socket: Path | None = None
+    series_most: int = SERIES_MOST
+    trace: bool = False
     threads: int | None = None

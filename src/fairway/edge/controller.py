@@ -6,6 +6,7 @@ import msgspec
 
 from fairway.edge import plan as planning
 from fairway.edge import status
+from fairway.edge.metrics import Traffic
 from fairway.edge.place import EMPTY, place
 from fairway.edge.plan import NoChange, Plan, Reload, RuntimeCommands
 from fairway.edge.proxy import CertificateRefused, Proxy, expected
@@ -39,6 +40,11 @@ class Counters(msgspec.Struct):
     reloads_by_reason: dict[str, int] = {}
     reload_reasons: list[tuple[str, ...]] = []
 
+    def numbers(self) -> dict[str, int]:
+        """The plain ones by name."""
+        names = ("passes", "runtime_changes", "healed", "revived", "refused")
+        return {name: getattr(self, name) for name in names}
+
 
 class Controller:
     """Holds what one pass leaves for the next: the last translation, and what was reported already."""
@@ -53,6 +59,7 @@ class Controller:
         *,
         options: Options,
         addresses: tuple[str, ...],
+        traffic: Traffic | None = None,
     ) -> None:
         self.counters = Counters()
         self._client = client
@@ -62,6 +69,7 @@ class Controller:
         self._clock = clock
         self._options = options
         self._addresses = addresses
+        self._traffic = traffic or Traffic()
         self._last = Translation()
         self._reported = Translation()
         self._refused: dict[str, str] = {}
@@ -107,6 +115,7 @@ class Controller:
             return wait_seconds
         await self._apply(step, running, desired)
         self._last = translation
+        self._traffic.see(translation.groups.by_host, placement.names)
         self._count(step, started)
         return None
 

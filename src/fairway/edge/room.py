@@ -1,22 +1,27 @@
 """The room put together: settings to a running loop."""
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 
-from fairway.edge import default_certificate
+from fairway.edge import default_certificate, metrics
+from fairway.edge.access_log import Collector, File, listen
 from fairway.edge.config import Config
-from fairway.edge.controller import Controller
+from fairway.edge.controller import Controller, Counters
 from fairway.edge.haproxy import Haproxy
+from fairway.edge.metrics import Traffic
 from fairway.edge.render import Options
+from fairway.edge.render.logging import LOG_SOCKET
 from fairway.edge.render.rendered import DEFAULT_CERTIFICATE
 from fairway.edge.snapshot import Snapshot, take
 from fairway.edge.translate.classes import CONTROLLER
-from fairway.kube.api.config import Secret
+from fairway.kube.api.config import ConfigMap, Secret
 from fairway.kube.api.ingresses import Ingress, IngressClass
-from fairway.kube.api.resource import ENDPOINT_SLICES, INGRESS_CLASSES, INGRESSES, SECRETS, SERVICES
+from fairway.kube.api.resource import CONFIG_MAPS, ENDPOINT_SLICES, INGRESS_CLASSES, INGRESSES, SECRETS, SERVICES
 from fairway.kube.api.services import EndpointSlice, Service
 from fairway.kube.client.client import ApiClient
 from fairway.kube.client.errors import AlreadyExists
@@ -26,6 +31,8 @@ from fairway.kube.reconcile.whole import Dirty, run_whole
 from fairway.toolkit import files, logs
 from fairway.toolkit.clock import Clock
 from fairway.toolkit.haproxy import Process, find
+from fairway.toolkit.http_messages import Handler, Request, Response
+from fairway.toolkit.http_server import HttpServer
 
 log = logs.get("edge")
 _NOBODY = 65534
@@ -40,8 +47,10 @@ class Sources:
         self.classes = Reflector(client, INGRESS_CLASSES, IngressClass, clock)
         self.services = Reflector(client, SERVICES, Service, clock)
         self.slices = Reflector(client, ENDPOINT_SLICES, EndpointSlice, clock)
-        self.secrets = Reflector(client, SECRETS, Secret, clock, fields="type=kubernetes.io/tls")
-        self.all = (self.ingresses, self.classes, self.services, self.slices, self.secrets)
+        # Passwords and authorities are in Secrets of any type; those of Helm are many, large and never asked for.
+        self.secrets = Reflector(client, SECRETS, Secret, clock, fields="type!=helm.sh/release.v1")
+        self.config_maps = Reflector(client, CONFIG_MAPS, ConfigMap, clock)
+        self.all = (self.ingresses, self.classes, self.services, self.slices, self.secrets, self.config_maps)
 
     def take(self) -> Snapshot:
         """What they hold now."""
@@ -51,6 +60,7 @@ class Sources:
             services=self.services.cache.values(),
             slices=self.slices.cache.values(),
             secrets=self.secrets.cache.values(),
+            config_maps=self.config_maps.cache.values(),
         )
 
 
@@ -62,11 +72,19 @@ async def run(client: ApiClient, config: Config, clock: Clock) -> None:
     proxy = _proxy(config, clock)
     await proxy.adopt()
     sources, dirty = Sources(client, clock), Dirty()
+    traffic = Traffic(config.series_most)
     events = EventRecorder(client, "fairway-edge", clock)
     controller = Controller(
-        client, proxy, sources.take, events, clock, options=options(config), addresses=config.status_addresses
+        client,
+        proxy,
+        sources.take,
+        events,
+        clock,
+        options=options(config),
+        addresses=config.status_addresses,
+        traffic=traffic,
     )
-    async with asyncio.TaskGroup() as tasks:
+    async with observed(config, traffic, controller.counters), asyncio.TaskGroup() as tasks:
         tasks.create_task(run_reflectors(*sources.all))
         await ensure_classes(client)
         await wait_synced(*sources.all)
@@ -74,6 +92,44 @@ async def run(client: ApiClient, config: Config, clock: Clock) -> None:
             source.cache.subscribe(dirty.mark)
         tasks.create_task(run_whole("edge", dirty, controller.once, clock=clock))
         tasks.create_task(controller.keep_alive(dirty))
+
+
+def observing(config: Config) -> bool:
+    """Whether somebody wants to know what goes through."""
+    return config.access_log is not None or config.metrics_socket is not None
+
+
+@contextlib.asynccontextmanager
+async def observed(config: Config, traffic: Traffic, counters: Counters) -> AsyncIterator[None]:
+    """Take the lines of HAProxy and serve the metrics while this is open. Raises OSError."""
+    if not observing(config):
+        yield
+        return
+    file = None
+    if config.access_log is not None:
+        file = File(config.access_log, bytes_max=config.access_log_bytes_max, keep=config.access_log_keep)
+    collector = Collector(traffic, file, config.secret_words)
+    receiver = await listen(config.run_dir / "root" / LOG_SOCKET, collector, _unprivileged())
+    server = HttpServer(_exposition(traffic, counters), log)
+    try:
+        if config.metrics_socket is not None:
+            await server.listen_unix(config.metrics_socket, name="metrics")
+        yield
+    finally:
+        await server.stop(0)
+        receiver.close()
+        if file is not None:
+            file.close()
+
+
+def _exposition(traffic: Traffic, counters: Counters) -> Handler:
+    async def answer(request: Request) -> Response:
+        if request.path != "/metrics":
+            return Response(404, b"there is only /metrics here\n")
+        text = metrics.text(traffic, counters.numbers(), counters.reloads_by_reason)
+        return Response(200, text.encode(), (("Content-Type", "text/plain; version=0.0.4; charset=utf-8"),))
+
+    return answer
 
 
 async def ensure_classes(client: ApiClient) -> None:
@@ -103,6 +159,8 @@ def options(config: Config) -> Options:
         threads=config.threads,
         run_as=_unprivileged(),
         affinity_key=_affinity_key(config.state_dir / "edge-affinity.key"),
+        log=observing(config),
+        trace=config.trace,
     )
 
 

@@ -7,6 +7,7 @@ The usual request is decided by two look-ups and leaves at `allow`; the rest of 
 from collections.abc import Iterable
 
 from fairway.edge.ir import Canary
+from fairway.edge.render import logging
 from fairway.edge.render.maps import REGEX_HOST
 from fairway.edge.render.rendered import (
     CANARY_MAP,
@@ -60,10 +61,11 @@ _NORMAL_FORM = (
     "http-request deny deny_status 400 if raw !{ path -m beg / }",
     *_TIDY,
 )
-_USUAL = (
+_GUARD = (
     # A slash in Host would move the border between host and path; a comma would make two hosts of it.
     "http-request deny deny_status 400 if { req.fhdr(Host) -m sub / , }",
-    *_HEADERS,
+)
+_DECIDED = (
     "http-request disable-l7-retry unless { method GET HEAD OPTIONS PUT DELETE TRACE }",
     "http-request set-var(txn.raw) pathq if odd",
     f"http-request set-var(txn.route) base,map_str({EXACT_MAP}) if !raw",
@@ -187,8 +189,13 @@ def frontend(options: Options, canaries: Iterable[Canary]) -> Section:
         "frontend edge from edge",
         (
             *_binds(options),
+            *logging.captures(options),
             *_TESTS,
-            *_USUAL,
+            *_GUARD,
+            *_HEADERS,
+            *logging.trace(options),
+            *logging.late_captures(options),
+            *_DECIDED,
             *_OTHER_SPELLINGS,
             *_FIELDS,
             *canary_rules(canaries),

@@ -9,6 +9,7 @@ from fairway.edge.place import Placement
 from fairway.edge.render import pages, tuning
 from fairway.edge.render.backend import backend
 from fairway.edge.render.frontend import HTML, frontend
+from fairway.edge.render.logging import ring
 from fairway.edge.render.maps import maps
 from fairway.edge.render.rendered import TUNING_MAP, Options, Rendered, Section
 
@@ -42,6 +43,7 @@ def render(edge: Edge, placement: Placement, options: Options, previous: Rendere
     entries = maps(edge.routes, placement)
     sections = (
         _global(options),
+        *ring(options),
         _defaults(),
         frontend(options, _canaries(edge)),
         *_backends(placement, options, previous),

@@ -19,7 +19,10 @@ _NOWHERE = Server("127.0.0.1", 1)  # an empty slot needs some address
 
 
 class Options(msgspec.Struct, frozen=True):
-    """What does not come from the cluster. `http` and `https` are addresses as `bind` takes them; "" is none."""
+    """What does not come from the cluster. `http` and `https` are addresses as `bind` takes them; "" is none.
+
+    `log`: a line about every request to the socket in `render/logging.py`; `trace`: W3C trace context.
+    """
 
     http: str = ""
     https: str = ""
@@ -28,6 +31,8 @@ class Options(msgspec.Struct, frozen=True):
     run_as: tuple[int, int] | None = None
     affinity_key: str = "fairway"
     hard_stop_seconds: int = 3600
+    log: bool = False
+    trace: bool = False
 
 
 class Section(msgspec.Struct, frozen=True):
