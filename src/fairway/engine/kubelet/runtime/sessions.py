@@ -162,21 +162,27 @@ async def start_command(zygote: Path, request: dict[str, Any], *, tty: bool) -> 
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     channel.setblocking(False)
     loop, body = asyncio.get_running_loop(), msgspec.json.encode(request)
+    given = _Given(b"", ())
     try:
         await loop.sock_connect(channel, str(zygote))
         await loop.sock_sendall(channel, wire.SESSION + wire.LENGTH.pack(len(body)) + body)
         given = await _receive_descriptors(channel)
         answer = await _receive(channel, given.head)
+        if "error" in answer:
+            raise ExecFailed(answer["error"])
     except OSError as error:
-        channel.close()
+        _close(channel, given)
         raise RuntimeUnavailable(f"the zygote does not answer: {error}") from error
     except BaseException:
-        channel.close()
+        _close(channel, given)
         raise
-    if "error" in answer:
-        channel.close()
-        raise ExecFailed(answer["error"])
     return Command(channel, given.fds, tty=tty)
+
+
+def _close(channel: socket.socket, given: "_Given") -> None:
+    channel.close()
+    for fd in given.fds:
+        os.close(fd)
 
 
 async def attach(run_dir: Path, id: str, *, stdin: bool, stdout: bool, stderr: bool) -> Attached:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
@@ -68,6 +68,16 @@ class Options(msgspec.Struct, frozen=True):
         return self.tty and (protocol.websocket or protocol.name.startswith(("v3.", "v4.")))
 
 
+class _Visit(msgspec.Struct, frozen=True):
+    """One exec or attach; `where` is namespace/pod/container, for the log."""
+
+    verb: str
+    where: str
+    begin: Begin
+    options: Options
+    protocol: Protocol
+
+
 class Streaming:
     """Answers requests for streams."""
 
@@ -97,7 +107,8 @@ class Streaming:
         begin = partial(
             self._runtime.open_command, place.container, options.command, env, tty=options.tty, stdin=options.stdin
         )
-        return upgrade(partial(_serve_command, begin, options, protocol), protocol.headers)
+        visit = _Visit("exec", _where(request), begin, options, protocol)
+        return upgrade(partial(_serve_command, visit), protocol.headers)
 
     def _attach(self, request: Request, place: Place) -> Reply:
         asked, protocol = _options(request), protocols.for_command(request)
@@ -109,7 +120,8 @@ class Streaming:
             stdout=options.stdout,
             stderr=options.stderr,
         )
-        return upgrade(partial(_serve_command, begin, options, protocol), protocol.headers)
+        visit = _Visit("attach", _where(request), begin, options, protocol)
+        return upgrade(partial(_serve_command, visit), protocol.headers)
 
     def _forward(self, request: Request, name: str, place: Place) -> Reply:
         protocol = protocols.for_forwarding(request)
@@ -122,25 +134,19 @@ class Streaming:
 # --- exec and attach
 
 
-async def _serve_command(
-    begin: Begin,
-    options: Options,
-    protocol: Protocol,
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-) -> None:
-    wanted = options.channels(protocol)
+async def _serve_command(visit: _Visit, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    wanted, protocol = visit.options.channels(visit.protocol), visit.protocol
     if protocol.websocket:
         socket = WebSocket(reader, writer)
         connection = WebSocketChannels(socket, [_NUMBERS[name] for name in wanted], base64=protocol.base64)
         named = {name: connection.channels[_NUMBERS[name]] for name in wanted}
-        await _while_connected(writer, connection.run(), _command(begin, named, protocol, connection.end))
+        await _while_connected(writer, connection.run(), _command(visit, named, connection.end))
     else:
         streams = SpdyChannels(PlainWire(reader, writer))
-        await _while_connected(writer, streams.run(), _command_over_spdy(begin, wanted, protocol, streams))
+        await _while_connected(writer, streams.run(), _command_over_spdy(visit, wanted, streams))
 
 
-async def _command_over_spdy(begin: Begin, wanted: tuple[str, ...], protocol: Protocol, streams: SpdyChannels) -> None:
+async def _command_over_spdy(visit: _Visit, wanted: tuple[str, ...], streams: SpdyChannels) -> None:
     """The client opens one stream for each channel first."""
     found: dict[str, Channel] = {}
     try:
@@ -152,14 +158,12 @@ async def _command_over_spdy(begin: Begin, wanted: tuple[str, ...], protocol: Pr
     except TimeoutError:
         log.warning("streams missing", missing=",".join(sorted(frozenset(wanted) - found.keys())))
         return
-    await _command(begin, found, protocol, streams.end)
+    await _command(visit, found, streams.end)
 
 
-async def _command(
-    begin: Begin, channels: Mapping[str, Channel], protocol: Protocol, end: Callable[[], Awaitable[None]]
-) -> None:
+async def _command(visit: _Visit, channels: Mapping[str, Channel], end: Callable[[], Awaitable[None]]) -> None:
     """Run it, then tell how it ended."""
-    outcome = await _outcome(begin, channels, protocol)
+    outcome = await _outcome(visit, channels)
     if outcome:
         await channels["error"].write(outcome)
     for name in ("stdout", "stderr", "error"):
@@ -168,22 +172,26 @@ async def _command(
     await end()
 
 
-async def _outcome(begin: Begin, channels: Mapping[str, Channel], protocol: Protocol) -> bytes:
+async def _outcome(visit: _Visit, channels: Mapping[str, Channel]) -> bytes:
+    structured = visit.protocol.structured_status
     try:
-        session = await begin()
+        session = await visit.begin()
     except (ExecFailed, RuntimeUnavailable, ContainerUnknown) as error:
-        return _failed(f"error executing command in container: failed to exec in container: {error}", protocol)
+        message = f"error executing command in container: failed to exec in container: {error}"
+        return outcomes.failed(message) if structured else message.encode()
+    code: int | None = None
     try:
         code = await converse(session, channels)
     except RuntimeUnavailable as error:
-        return _failed(str(error), protocol)
+        return outcomes.failed(str(error)) if structured else str(error).encode()
     finally:
         session.close()
-    return outcomes.ended(code) if protocol.structured_status else outcomes.ended_in_words(code)
+        log.info(visit.verb, container=visit.where, code=code)  # never the command, which may hold secrets
+    return outcomes.ended(code) if structured else outcomes.ended_in_words(code)
 
 
-def _failed(message: str, protocol: Protocol) -> bytes:
-    return outcomes.failed(message) if protocol.structured_status else message.encode()
+def _where(request: Request) -> str:
+    return unquote(request.path).strip("/").partition("/")[2]
 
 
 # --- port-forward
