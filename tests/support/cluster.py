@@ -42,13 +42,15 @@ def free_port() -> int:
 
 
 class Cluster(msgspec.Struct):
-    """One instance; its ports are on loopback."""
+    """One instance; its ports are on loopback. `prefix` is a command that it is run with, `flags` go to `up`."""
 
     state_dir: Path
     http: int
     https: int
     api: int
     process: Any = None
+    prefix: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
 
     @property
     def kubeconfig(self) -> Path:
@@ -56,7 +58,8 @@ class Cluster(msgspec.Struct):
 
     def start(self) -> None:
         """`fairway up` in the foreground; returns when it is ready."""
-        command = [sys.executable, "-m", "fairway.processes.main", "up", "--state-dir", str(self.state_dir)]
+        command = [*self.prefix, sys.executable, "-m", "fairway.processes.main", "up", *self.flags]
+        command += ["--state-dir", str(self.state_dir)]
         for flag, port in (("--http", self.http), ("--https", self.https), ("--api", self.api)):
             command += [flag, f"127.0.0.1:{port}"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

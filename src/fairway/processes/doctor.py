@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from fairway.processes import rootless
 from fairway.toolkit import linux
 
 _DISK_BYTES_COMFORTABLE = 1 << 30
@@ -37,7 +38,7 @@ class Finding(msgspec.Struct, frozen=True):
 def examine(state_dir: Path) -> tuple[Finding, ...]:
     """Look at everything; changes nothing outside short-lived namespaces of its own."""
     checks: tuple[Callable[[Path], Finding], ...] = (
-        _root,
+        _user,
         _kernel,
         _namespaces,
         _overlay,
@@ -57,9 +58,21 @@ def missing(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     return tuple(finding for finding in findings if finding.required and not finding.ok)
 
 
-def _root(_: Path) -> Finding:
+def _user(_: Path) -> Finding:
+    """Root, or an ordinary user who may make user namespaces; without a range of ids containers only have root."""
     uid = os.geteuid()
-    return Finding("root", uid == 0, f"uid {uid}", "run the same command with sudo")
+    if uid == 0:
+        return Finding("user", True, "root")
+    if problem := _in_child(lambda: None, 0):
+        mend = (
+            "sysctl -w user.max_user_namespaces=65536 kernel.unprivileged_userns_clone=1 "
+            "kernel.apparmor_restrict_unprivileged_userns=0 (those that exist), or run the same command with sudo"
+        )
+        return Finding("user", False, f"uid {uid} may not make a user namespace: {problem}", mend)
+    if ranges := rootless.subordinate_ids():
+        return Finding("user", True, f"uid {uid} with {ranges[0].count} subordinate ids")
+    mend = f"apt-get install -y uidmap; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $(id -un {uid})"
+    return Finding("user", False, f"uid {uid} without subordinate ids: containers only have root", mend, required=False)
 
 
 def _kernel(_: Path) -> Finding:
@@ -68,13 +81,25 @@ def _kernel(_: Path) -> Finding:
     return Finding("kernel", version >= (5, 10), release, "Linux 5.10 or newer is needed (mount_setattr from 5.12)")
 
 
+def _unshare(namespaces: int) -> None:
+    """New namespaces; an ordinary user becomes the only user of a user namespace for that."""
+    uid, gid = os.geteuid(), os.getegid()
+    if uid == 0:
+        linux.unshare(namespaces)
+        return
+    linux.unshare(namespaces | linux.CLONE_NEWUSER)
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+    Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+
+
 def _in_child(action: Callable[[], None], namespaces: int) -> str:
     """Run something in a short-lived child with its own namespaces; the error text, or nothing when it worked."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            linux.unshare(namespaces)
+            _unshare(namespaces)
             if namespaces & linux.CLONE_NEWNS:
                 linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
             action()
@@ -102,6 +127,7 @@ def _overlay(state_dir: Path) -> Finding:
             for part in parts.values():
                 Path(part).mkdir()
             options = f"lowerdir={parts['lower']},upperdir={parts['upper']},workdir={parts['work']}"
+            options += ",userxattr" if linux.in_user_namespace() else ""
             linux.mount("overlay", parts["merged"], "overlay", 0, options)
             linux.umount(parts["merged"])
 

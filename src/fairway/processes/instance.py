@@ -78,12 +78,13 @@ def parse_address(text: str, default_host: str) -> Address:
 
 
 def process_started_ticks(pid: int) -> int:
-    """When a process started, in clock ticks since boot; 0 when there is none (proc(5), field 22)."""
+    """When a process started, in clock ticks since boot; 0 when none runs (proc(5), fields 3 and 22)."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return 0
-    return int(stat.rpartition(")")[2].split()[19])
+    fields = stat.rpartition(")")[2].split()
+    return 0 if fields[0] in "ZX" else int(fields[19])  # one that nobody has waited for yet has ended all the same
 
 
 def claim(state_dir: Path) -> int:

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from fairway.processes import instance, supervisor
+from fairway.processes import instance, rootless, supervisor
 from fairway.processes.broker import BrokerServer, listener
 from fairway.processes.instance import Address, Settings
 from fairway.toolkit import linux
-from fairway.toolkit.clone import fork_into
 
 _NAMESPACES = linux.CLONE_NEWNS | linux.CLONE_NEWNET | linux.CLONE_NEWPID | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
 _LOG_BYTES_MAX = 10 * 1024 * 1024
@@ -93,7 +92,9 @@ class _Cluster:
         notice_read, notice_write = os.pipe2(os.O_CLOEXEC)
         lifeline_read, lifeline_write = os.pipe2(os.O_CLOEXEC)
         try:
-            self.pid = fork_into(_NAMESPACES)
+            self.pid = rootless.fork(_NAMESPACES)
+        except rootless.CannotMap as error:
+            raise CannotStart(str(error)) from None
         except OSError as error:
             raise CannotStart(
                 f"cannot make namespaces: {error.strerror}; `fairway doctor` says what is missing"

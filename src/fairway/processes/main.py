@@ -8,19 +8,44 @@ from pathlib import Path
 
 import fairway
 from fairway.cli import terminal
+from fairway.toolkit import linux
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = _parser().parse_args(argv)
     try:
-        code: int = arguments.run(arguments)
+        code: int = _inside(arguments) if _needs_root(arguments) else arguments.run(arguments)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader is gone; Python must not complain at exit
         return 141
     return code
+
+
+def _needs_root(arguments: argparse.Namespace) -> bool:
+    """Whether it is about images, whose files belong to many users, and this is an ordinary one."""
+    return os.geteuid() != 0 and arguments.run.__module__ == "fairway.cli.images"
+
+
+def _inside(arguments: argparse.Namespace) -> int:
+    """Run a command as root of a user namespace."""
+    from fairway.processes import rootless  # not needed to start a cluster as root
+
+    try:
+        pid = rootless.fork(linux.CLONE_NEWNS)
+    except (OSError, rootless.CannotMap) as error:
+        terminal.fail(f"cannot make a user namespace: {error}; `fairway doctor` says what is missing")
+        return 1
+    if pid:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    code = 1
+    try:
+        code = arguments.run(arguments)
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -30,7 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"fairway {fairway.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     up = _command(commands, "up", "start the cluster and serve", _up)
-    _listening(up, http="0.0.0.0:80", https="0.0.0.0:443", api="127.0.0.1:6443")
+    http, https = ("0.0.0.0:80", "0.0.0.0:443") if os.geteuid() == 0 else ("0.0.0.0:8080", "0.0.0.0:8443")
+    _listening(up, http=http, https=https, api="127.0.0.1:6443")
     up.add_argument("--detach", action="store_true", help="go to the background when it is ready")
     _command(commands, "down", "stop the cluster; its state stays", _down)
     _command(commands, "status", "what runs and where it listens", _status)

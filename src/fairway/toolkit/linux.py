@@ -215,6 +215,17 @@ def join_session_keyring() -> None:
     _syscall("keyctl", _KEYCTL, _KEYCTL_JOIN_SESSION_KEYRING, None)
 
 
+def ids_mapped() -> int:
+    """How many user ids this process's user namespace has: 2^32 - 1 in the first one, 1 when there is only root."""
+    with open("/proc/self/uid_map", encoding="utf-8") as file:
+        return sum(int(line.split()[2]) for line in file)
+
+
+def in_user_namespace() -> bool:
+    """Whether this process's user namespace is another than the machine's first one."""
+    return ids_mapped() < 0xFFFFFFFF
+
+
 def filesystem_type(path: str) -> int:
     """The magic number (statfs f_type) of the file system that holds `path`, such as NSFS_MAGIC."""
     buffer = ctypes.create_string_buffer(256)

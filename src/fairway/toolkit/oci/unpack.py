@@ -18,6 +18,7 @@ from typing import BinaryIO, cast
 
 import msgspec
 
+from fairway.toolkit import linux
 from fairway.toolkit.oci import beneath
 from fairway.toolkit.oci.members import Limits, Member, members, parts_of
 from fairway.toolkit.oci.streams import BadArchive, LayerReader
@@ -40,11 +41,15 @@ class Unpacked(msgspec.Struct, frozen=True):
 DEFAULT_LIMITS = Limits()
 
 
-def unpack(source: BinaryIO, folder: Path, *, limits: Limits = DEFAULT_LIMITS, user_xattr: bool = False) -> Unpacked:
+def unpack(
+    source: BinaryIO, folder: Path, *, limits: Limits = DEFAULT_LIMITS, user_xattr: bool | None = None
+) -> Unpacked:
     """Unpack a layer archive (tar; plain, gzip or zstd) into an existing empty folder.
 
-    `user_xattr` marks opaque folders for overlays mounted without privileges. Raises BadArchive, OSError.
+    `user_xattr` marks opaque folders for overlays mounted without privileges; None is: in a user namespace.
+    Raises BadArchive, OSError.
     """
+    user_xattr = linux.in_user_namespace() if user_xattr is None else user_xattr
     reader = LayerReader(source, limits.plain_bytes)
     root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -67,7 +72,8 @@ class _Unpacker:
         self._root = root
         self._opaque_attribute = opaque_attribute
         self._folder_times: dict[tuple[str, ...], float] = {}
-        self._privileged = os.geteuid() == 0
+        # Where root is the only user, everything is root's.
+        self._privileged = os.geteuid() == 0 and linux.ids_mapped() > 1
 
     def add(self, member: Member, reader: LayerReader) -> None:
         """Make one entry. Raises BadArchive, OSError."""

@@ -1,5 +1,6 @@
 """What a container process may do: its user, its capabilities and its system call filter."""
 
+import errno
 import os
 
 from fairway.engine.kubelet.runtime import seccomp
@@ -106,15 +107,37 @@ def give_up(account: Account, capabilities: frozenset[str], *, no_new_privileges
     linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_CLEAR_ALL)
     bits = mask(_bound(capabilities))
     linux.prctl(linux.PR_SET_KEEPCAPS, 1)
-    os.setgroups(account.groups)
-    os.setresgid(account.gid, account.gid, account.gid)
-    os.setresuid(account.uid, account.uid, account.uid)
+    _become(account)
     linux.prctl(linux.PR_SET_KEEPCAPS, 0)
     linux.capset(bits, bits, 0)
     if no_new_privileges:
         linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
         if filter_code:
             linux.install_seccomp(filter_code)
+
+
+def _become(account: Account) -> None:
+    """Take the ids. Raises OSError naming the one that this machine's user namespace does not have."""
+    try:
+        os.setgroups(account.groups)
+    except PermissionError:
+        pass  # the kernel denies it for good where root is the only user; there are no other groups either
+    except OSError as error:
+        raise _unmapped("groups", account.groups, error) from error
+    try:
+        os.setresgid(account.gid, account.gid, account.gid)
+    except OSError as error:
+        raise _unmapped("group", account.gid, error) from error
+    try:
+        os.setresuid(account.uid, account.uid, account.uid)
+    except OSError as error:
+        raise _unmapped("user", account.uid, error) from error
+
+
+def _unmapped(kind: str, ids: object, error: OSError) -> OSError:
+    if error.errno != errno.EINVAL:
+        return error
+    return OSError(errno.EINVAL, f"{kind} {ids} is not mapped here: give the node's user a range in /etc/subuid")
 
 
 def _bound(capabilities: frozenset[str]) -> frozenset[str]:
