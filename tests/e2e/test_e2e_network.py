@@ -2,13 +2,13 @@
 
 import http.client
 import json
+import os
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import cluster
 import pytest
 from cluster import Cluster, free_port
 
@@ -146,8 +146,6 @@ def test_open_connections_and_ports_survive_the_engine(clean: Cluster) -> None:
     clean.kubectl("wait", "--for=condition=Ready", "pod/one", "--timeout=60s")
     answers(first, "one")
     with socket.create_connection(("127.0.0.1", first)) as kept:
-        import os
-
         before = clean.engine_pid()
         os.kill(before, signal.SIGKILL)
         until(lambda: clean.engine_pid() != before, "the engine does not come back")
@@ -173,6 +171,6 @@ def test_no_connection_is_lost_while_ports_come_and_go(clean: Cluster) -> None:
     clean.apply(service("first", type="NodePort", node_port=first))
     clean.kubectl("wait", "--for=condition=Ready", "pod/one", "--timeout=60s")
     answers(first, "one")
-    for round in range(3):
-        clean.apply(service(f"other-{round}", type="NodePort"))
+    for turn in range(3):
+        clean.apply(service(f"other-{turn}", type="NodePort"))
         assert [get(first) for _ in range(100)] == ["one"] * 100
