@@ -1,6 +1,6 @@
 """The kernel's packet filter: read, replace, change, watch for foreign writes."""
 
-import asyncio
+import subprocess
 from typing import Protocol
 
 from fairway.engine.serviceproxy import affinity, connections, listing, render
@@ -9,11 +9,13 @@ from fairway.engine.serviceproxy.errors import NftablesError
 from fairway.engine.serviceproxy.ir import Frontend, Ruleset
 from fairway.engine.serviceproxy.libnftables import LibNftables
 from fairway.engine.serviceproxy.plan import Change
+from fairway.toolkit import command
 from fairway.toolkit.netlink_conntrack import Netfilter
 
 _LIBRARY_SCRIPT_BYTES_MAX = 100_000
 """Larger scripts go to a process of their own: the library keeps the memory it once needed."""
 _ATTEMPTS = 3
+_NFT_SECONDS_MAX = 120.0
 
 
 class Nftables(Protocol):
@@ -138,12 +140,12 @@ class KernelNftables:
 
     @staticmethod
     async def _nft(*arguments: str, script: str = "") -> str:
-        pipe = asyncio.subprocess.PIPE
         try:
-            process = await asyncio.create_subprocess_exec("nft", *arguments, stdin=pipe, stdout=pipe, stderr=pipe)
+            done = await command.run(("nft", *arguments), stdin=script.encode(), timeout_seconds=_NFT_SECONDS_MAX)
         except FileNotFoundError as error:
             raise NftablesError("there is no nft command; install the package nftables") from error
-        output, complaint = await process.communicate(script.encode())
-        if process.returncode:
-            raise NftablesError(complaint.decode(errors="replace").strip()[:500])
-        return output.decode()
+        except subprocess.TimeoutExpired as error:
+            raise NftablesError(f"nft did not end within {_NFT_SECONDS_MAX:.0f} s") from error
+        if done.returncode:
+            raise NftablesError(done.stderr.decode(errors="replace").strip()[:500])
+        return done.stdout.decode()
