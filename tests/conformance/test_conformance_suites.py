@@ -23,6 +23,8 @@ SUITES: dict[str, tuple[Sequence[str], *tuple[str, ...]]] = {
         ["kr8s/tests/test_api.py", "kr8s/tests/test_objects.py", "kr8s/tests/test_auth.py"],
         "--timeout=30",
         "--override-ini=asyncio_mode=auto",
+        "-ppytest_kind.plugin",
+        "--keep-cluster",
     ),
     "kopf": (["tests/e2e", "examples"], "--only-e2e", "--timeout=60"),
 }

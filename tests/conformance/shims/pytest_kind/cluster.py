@@ -25,7 +25,3 @@ class KindCluster:
         environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig_path)}
         command = [str(self.kubectl_path), *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
-
-
-def _options(parser: object) -> None:
-    """kr8s' options."""
