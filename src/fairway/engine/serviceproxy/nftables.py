@@ -1,5 +1,6 @@
 """The kernel's packet filter: read, replace, change, watch for foreign writes."""
 
+import asyncio
 import subprocess
 from typing import Protocol
 
