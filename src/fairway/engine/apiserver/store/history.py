@@ -73,7 +73,8 @@ class History:
 
 def rebuild(objects: Sequence[Row], log: Sequence[LogRow]) -> list[Event]:
     """The events of a stored log, oldest first: each body is in the next change's `previous`, or current."""
-    following = {row.key: Entry(row.key, row.revision, row.data) for row in objects}
+    changed = {row.key for row in log}
+    following = {row.key: Entry(row.key, row.revision, row.data) for row in objects if row.key in changed}
     events = [_event(row, following) for row in reversed(log)]
     events.reverse()
     return events

@@ -1,6 +1,7 @@
 """The committed objects of one resource, sorted by namespace and name."""
 
 from bisect import bisect_left, insort
+from collections.abc import Iterable
 
 from fairway.engine.apiserver.store.entries import Entry
 
@@ -20,6 +21,11 @@ class Objects:
 
     def get(self, namespace: str, name: str) -> Entry | None:
         return self._entries.get((namespace, name))
+
+    def load(self, entries: Iterable[Entry]) -> None:
+        """Put many at once."""
+        self._entries.update([((entry.key.namespace, entry.key.name), entry) for entry in entries])
+        self._order = sorted(self._entries)
 
     def put(self, entry: Entry) -> None:
         place = (entry.key.namespace, entry.key.name)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from fairway.engine.apiserver.store.backend import Backend, MemoryBackend
@@ -56,8 +57,8 @@ class Store:
         self._history = History(loaded.compacted)
         for event in rebuild(loaded.objects, loaded.log):
             self._history.append(event, now)
-        for row in loaded.objects:
-            self._collection(row.key.resource).put(Entry(row.key, row.revision, row.data))
+        for resource, rows in groupby(loaded.objects, lambda row: row.key.resource):
+            self._collection(resource).load(Entry(row.key, row.revision, row.data) for row in rows)
         self.revision = self._assigned = loaded.revision
         loop = asyncio.get_running_loop()
         self._committer = Committer(self._backend, loop, self._done)
