@@ -106,11 +106,13 @@ class _Places:
         self._shapes: dict[str, Shape] = dict(previous.shapes)
         self._slots: dict[str, Slots] = {}
         self._tunings: dict[str, Tuning] = {}
+        self._own: frozenset[str] = frozenset()
         self._spare: dict[str, list[str]] = {}
         for name in previous.spare:
             self._spare.setdefault(pool_of(name), []).append(name)
 
     def fill(self, edge: Edge) -> Placement:
+        self._own = named(edge)
         if not self._keep_unused:
             self._drop_unused(edge)
         for pool, profile in self._common.items():
@@ -120,7 +122,11 @@ class _Places:
             self._put(backend)
         # What is freed now is given away at the next pass at the earliest: its requests still find their way.
         used = set(self._names.values())
-        freed = [name for name in self._previous.names.values() if name not in used and name in self._shapes]
+        freed = [
+            name
+            for name in self._previous.names.values()
+            if name not in used and name in self._shapes and pool_of(name) != name
+        ]
         spare = [name for names in self._spare.values() for name in names] + freed
         for name, shape in self._shapes.items():
             if name not in self._slots:
@@ -132,6 +138,7 @@ class _Places:
     def _drop_unused(self, edge: Edge) -> None:
         """Pools that nobody uses any more go; the spares of the others stay."""
         wanted = {_pool(*_wanted(backend.profile)) for backend in edge.backends} | self._common.keys()
+        wanted |= {own_name(name) for name in self._own}
         gone = {name for name in self._shapes if pool_of(name) not in wanted}
         self._shapes = {name: shape for name, shape in self._shapes.items() if name not in gone}
         self._spare = {pool: names for pool, names in self._spare.items() if pool in wanted}
@@ -144,7 +151,11 @@ class _Places:
         tuned = tuning != UNTUNED
         name = self._previous.names.get(backend.name)
         shape = self._shapes.get(name) if name else None
-        if name is None or shape is None or shape.tuned != tuned or shape.profile != base:
+        if backend.name in self._own:
+            name = own_name(backend.name)
+            shape = Shape(max(shape.slots if shape else 0, SLOTS_LEAST), base, tuned)
+            self._shapes[name] = shape
+        elif name is None or shape is None or shape.tuned != tuned or shape.profile != base:
             name = self._take(base, tuned)
             shape = self._shapes[name]
         slots = _seat(self._previous.slots.get(name, ()), backend.servers)
@@ -177,6 +188,16 @@ class _Places:
         for number in fresh:
             self._shapes[f"{pool}{number}"] = shape
             self._spare.setdefault(pool, []).append(f"{pool}{number}")
+
+
+def named(edge: Edge) -> frozenset[str]:
+    """The backends that other sections call by name, which therefore cannot come from a pool."""
+    return frozenset()
+
+
+def own_name(backend: str) -> str:
+    """What a backend of the edge that is not from a pool is called in HAProxy."""
+    return f"b{hashlib.sha256(backend.encode()).hexdigest()[:12]}o"
 
 
 def _wanted(profile: Profile) -> tuple[Profile, bool]:
