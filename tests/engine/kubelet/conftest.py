@@ -31,7 +31,8 @@ class Node:
         self.image = image
         self.run_dir = folder / "run"
         self.socket = self.run_dir / "zygote.sock"
-        self.runtime = Runtime(self.run_dir, self.socket)
+        # The whole suite runs with another runtime by, for example, FAIRWAY_TEST_RUNTIME=/usr/bin/crun.
+        self.runtime = Runtime(self.run_dir, self.socket, oci_runtime=os.environ.get("FAIRWAY_TEST_RUNTIME", ""))
         self.network = PodNetwork(self.run_dir)
         self.zygote = self.start_zygote()
 

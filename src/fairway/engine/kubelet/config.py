@@ -1,6 +1,7 @@
 """The settings of the kubelet."""
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -11,6 +12,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     `state_dir` outlives a reboot (volumes, logs, restart counts), `run_dir` holds sockets and what a reboot may lose.
     `termination_drain_seconds` is how long a pod goes on serving after the API shows it out of rotation.
     `volumes_dir` is where the folders of PersistentVolumes are that this cluster made itself: they need no allow-list.
+    `runtime` makes the containers: our own code (native), a program, or the first program that passes a probe (auto).
     `pod_pids_limit` stops fork bombs: upstream has the setting, without a default.
     """
 
@@ -27,6 +29,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     host_path_allow_list: tuple[str, ...] = ()
     volumes_dir: Path | None = None
     allow_privileged: bool = False
+    runtime: Literal["auto", "native", "crun", "runc"] = "native"
     pod_pids_limit: int | None = 4096
     version: str = "v1.34.0"
 

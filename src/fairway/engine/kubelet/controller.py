@@ -19,7 +19,7 @@ from fairway.engine.kubelet.record import PodRecord
 from fairway.engine.kubelet.references import uses
 from fairway.engine.kubelet.reports import Reports
 from fairway.engine.kubelet.rotation import INDEX, Rotation, pods_of
-from fairway.engine.kubelet.runtime.client import Runtime as RealRuntime
+from fairway.engine.kubelet.runtime.probing import choose
 from fairway.engine.kubelet.server import LogFile, NoLog, Server
 from fairway.engine.kubelet.states import States
 from fairway.engine.kubelet.stopping import Stopper
@@ -65,7 +65,7 @@ async def run(
     connect: Dialer = dial,
     mounts: Mounts | None = None,
 ) -> None:
-    """Be the node until cancelled.  Raises OSError when its folders or sockets cannot be made.
+    """Be the node until cancelled.  Raises OSError when its folders or sockets cannot be made, NoRuntime.
 
     `connect` opens the connections of image pulls.  Runtime, images, network and mounts are the real ones unless given.
     """
@@ -73,7 +73,7 @@ async def run(
         client,
         config,
         clock,
-        runtime=runtime or RealRuntime(config.run_dir, config.zygote_socket),
+        runtime=runtime or await choose(config.runtime, config.run_dir, config.zygote_socket),
         images=images or ImageService(config.state_dir, connect),
         network=network or RealNetwork(config.run_dir, config.pod_cidr, config.node_ip),
         mounts=mounts or SystemMounts(),

@@ -11,7 +11,7 @@ from fairway.engine.kubelet.plan import Start
 from fairway.engine.kubelet.record import ContainerRecord
 from fairway.engine.kubelet.runtime import privileges
 from fairway.engine.kubelet.runtime.model import ContainerSpec, Mount
-from fairway.engine.kubelet.runtime.seccomp_profiles import BadProfile, compile_profile
+from fairway.engine.kubelet.runtime.seccomp_profiles import BadProfile, applied, compile_profile
 from fairway.engine.kubelet.tools import Tools
 from fairway.kube.api import quantities
 from fairway.kube.api.pods import Container, Pod
@@ -59,7 +59,8 @@ def _seccomp(tools: Tools, pod: Pod, container: Container) -> tuple[str, str]:
     path = tools.config.seccomp_dir / may.localhost_profile
     try:
         text = path.read_text()
-        return text, compile_profile(text, privileges.kept(may.capabilities_add, may.capabilities_drop))
+        kept = privileges.kept(may.capabilities_add, may.capabilities_drop)
+        return applied(text, kept), compile_profile(text, kept)
     except FileNotFoundError:
         message = f"cannot load seccomp profile {str(path)!r}: no such file or directory"
     except (OSError, BadProfile, privileges.UnknownCapability) as error:

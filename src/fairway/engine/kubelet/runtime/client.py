@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from fairway.engine.kubelet.runtime import attachment, cgroups, processes, records, sandbox, sessions, wire
+from fairway.engine.kubelet.runtime import attachment, cgroups, oci, processes, records, sandbox, sessions, wire
 from fairway.engine.kubelet.runtime.errors import (
     ContainerExists,
     ContainerUnknown,
@@ -52,9 +52,11 @@ class _Process(msgspec.Struct, frozen=True):
 class Runtime:
     """Starts, watches and removes containers and their sandboxes through the zygote."""
 
-    def __init__(self, run_dir: Path, zygote_socket: Path) -> None:
+    def __init__(self, run_dir: Path, zygote_socket: Path, *, oci_runtime: str = "") -> None:
+        """`oci_runtime` is the path of crun or runc; without it our own code makes the containers."""
         self._run_dir = run_dir
         self._socket = zygote_socket
+        self.oci_runtime = oci_runtime
         self._subscribers: list[Callable[[str], None]] = []
         self._shims: dict[str, int] = {}
 
@@ -105,6 +107,7 @@ class Runtime:
         """
         for path in (spec.log_path, spec.state_path):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
+        spec = msgspec.structs.replace(spec, oci_runtime=self.oci_runtime)
         answer = await self._ask(wire.START, msgspec.to_builtins(spec))
         state = msgspec.convert(answer["state"], ContainerState)
         if state.status == "running" and not self._watch(spec.id, self._record(spec.id)):
@@ -314,6 +317,8 @@ class Runtime:
         for folder in (spec.upper_dir, spec.work_dir, spec.merged_dir):
             shutil.rmtree(folder, ignore_errors=True)
         cgroups.Group(cgroups.Layout(), spec.cgroup).remove()
+        if spec.oci_runtime:
+            oci.clean(str(self._run_dir), spec.id, spec.cgroup)
         Path(spec.state_path).unlink(missing_ok=True)
         Path(attachment.path(str(self._run_dir), spec.id)).unlink(missing_ok=True)
         Path(records.path(str(self._run_dir), spec.id)).unlink(missing_ok=True)

@@ -71,6 +71,14 @@ def find(spec: wire.Spec) -> int:
     return handle
 
 
+def pid_of(run_dir: str, id: str) -> int:
+    """Process 1 of a running container. Raises ExecFailure, OSError."""
+    spec = _spec(run_dir, id)
+    os.close(find(spec))
+    with open(spec.state_path, encoding="utf-8") as file:
+        return int(json.load(file)["pid"])
+
+
 def find_by_id(run_dir: str, id: str) -> int:
     """A handle of process 1 of the container with this id. Raises ExecFailure, OSError."""
     return find(_spec(run_dir, id))

@@ -21,6 +21,7 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     `rootfs_layers` are overlay lower folders, topmost first. `uid`, `gid` of None mean root and the primary group
     that the image's /etc/passwd gives the user. An empty `sandbox` joins the node's own network. `pid_target` is the
     id of a running container whose processes this one sees. `stdin_once` ends the input with its first giver.
+    `oci_runtime` is the program that makes the container, none for our own code.
     `pod_limits` are those that the containers of the pod share, in the order memory, CPU quota, CPU shares, processes.
     A `custom` filter is given twice: as a profile (JSON) for OCI runtimes, and as a program (BPF in base64) for ours.
     """
@@ -56,6 +57,7 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     seccomp: Literal["default", "unconfined", "custom"] = "default"
     seccomp_profile: str = ""
     seccomp_program: str = ""
+    oci_runtime: str = ""
     tty: bool = False
     stdin: bool = False
     stdin_once: bool = False

@@ -11,8 +11,8 @@ import stat
 from fairway.engine.kubelet.runtime.wire import Volume
 from fairway.toolkit import linux
 
-_MASKED = ("acpi", "kcore", "keys", "latency_stats", "timer_list", "timer_stats", "sched_debug", "scsi", "interrupts")
-_READ_ONLY = ("bus", "fs", "irq", "sys", "sysrq-trigger")
+MASKED = ("acpi", "kcore", "keys", "latency_stats", "timer_list", "timer_stats", "sched_debug", "scsi", "interrupts")
+READ_ONLY = ("bus", "fs", "irq", "sys", "sysrq-trigger")
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"}
 _NO_EXTRAS = linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV | linux.MOUNT_ATTR_NOEXEC
@@ -39,20 +39,21 @@ class _Parts:
         self.pts = linux.new_filesystem("devpts", terminals, linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NOEXEC)
         self.mqueue = linux.new_filesystem("mqueue", (), _NO_EXTRAS)
         self.shm = linux.open_tree(shm_path) if shm_path else _memory(_SHM_BYTES)
-        devices = _all_devices() if privileged else _DEVICES
+        devices = all_devices() if privileged else _DEVICES
         self.devices = {name: linux.open_tree(f"/dev/{name}") for name in devices}
         # Parents first, so that a volume inside another volume is not hidden by it.
         ordered = sorted(volumes, key=lambda volume: os.path.normpath(volume.target).count("/"))
         self.volumes = tuple((volume, _take(volume)) for volume in ordered)
 
 
-def _all_devices() -> tuple[str, ...]:
+def all_devices() -> tuple[str, ...]:
     """Every device file directly in /dev: what a privileged container may use."""
-    found = {entry.name for entry in os.scandir("/dev") if _is_device(entry.path)} - {"ptmx", "console"}
+    found = {entry.name for entry in os.scandir("/dev") if is_device(entry.path)} - {"ptmx", "console"}
     return tuple(sorted({*_DEVICES, *found}))
 
 
-def _is_device(path: str) -> bool:
+def is_device(path: str) -> bool:
+    """Whether a path is a device file itself."""
     mode = os.stat(path, follow_symlinks=False).st_mode
     return stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
 
@@ -105,7 +106,7 @@ def enter(
     """
     linux.mount(None, "/", None, linux.MS_REC | linux.MS_SLAVE)
     parts = _Parts(volumes, shm_path, privileged=privileged)
-    _overlay(layers, *folders)
+    overlay(layers, *folders)
     _change_root(folders[2])
     _attach(parts.proc, _folder("/proc"))
     _attach(parts.sys, _folder("/sys"))
@@ -121,7 +122,7 @@ def enter(
         linux.mount_setattr(root, set_flags=linux.MOUNT_ATTR_RDONLY)
 
 
-def _overlay(layers: tuple[str, ...], upper: str, work: str, merged: str) -> None:
+def overlay(layers: tuple[str, ...], upper: str, work: str, merged: str) -> None:
     """Mount the layers. They are named by descriptor: no length limit, no escaping, no node path in the mount table."""
     for folder in (upper, work, merged):
         os.makedirs(folder, exist_ok=True)
@@ -205,13 +206,13 @@ def _optional(folder: int, path: str) -> int | None:
 
 def _protect(proc: int, firmware: int | None, parts: _Parts) -> None:
     """Hide and freeze the parts of /proc and /sys that are about the machine. `proc` is the mount we made ourselves."""
-    masked = [_optional(proc, name) for name in _MASKED]
+    masked = [_optional(proc, name) for name in MASKED]
     for handle in (*masked, firmware):
         if handle is not None and _is(handle, stat.S_IFDIR):
             _attach(linux.new_filesystem("tmpfs", (), _NO_EXTRAS | linux.MOUNT_ATTR_RDONLY), handle)
         elif handle is not None:
             _attach(linux.clone_mount(parts.devices["null"]), handle)
-    for name in _READ_ONLY:
+    for name in READ_ONLY:
         handle = _optional(proc, name)
         if handle is not None:
             copy = linux.clone_mount(handle)

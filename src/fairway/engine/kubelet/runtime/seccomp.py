@@ -113,6 +113,27 @@ def program(capabilities: frozenset[str], machine: str = linux.MACHINE) -> bytes
     return b"".join(struct.pack("HBBI", *each) for each in _instructions(capabilities, arch, machine == "aarch64"))
 
 
+def profile(capabilities: frozenset[str]) -> dict[str, object]:
+    """The same filter in the words of the OCI runtime specification, for runtimes that compile it themselves.
+
+    Their language cannot say everything: personality stays open, calls newer than this table are up to the runtime.
+    """
+    opened = {name for capability in capabilities for name in _ALSO_OPENED.get(capability, ())}
+    names = sorted({name for key, calls in _DENIED.items() if key not in capabilities for name in calls} - opened)
+    rules: list[dict[str, object]] = [_rule(*names)]
+    if "SYS_ADMIN" not in capabilities:
+        rules.append({**_rule("clone3"), "errnoRet": errno.ENOSYS})
+        flags = [1 << bit for bit in range(32) if _NAMESPACE_FLAGS & 1 << bit]
+        rules += [_rule("clone", value=flag, valueTwo=flag, op="SCMP_CMP_MASKED_EQ") for flag in flags]
+    rules += [_rule("socket", value=family, op="SCMP_CMP_EQ") for family in (_AF_ALG, _AF_VSOCK)]
+    return {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}
+
+
+def _rule(*names: str, **argument: object) -> dict[str, object]:
+    rule: dict[str, object] = {"names": list(names), "action": "SCMP_ACT_ERRNO", "errnoRet": errno.EPERM}
+    return {**rule, "args": [{"index": 0, **argument}]} if argument else rule
+
+
 def _instructions(capabilities: frozenset[str], arch: int, column: bool) -> Iterator[Instruction]:
     yield from ((_LOAD, 0, 0, _OFFSET_ARCH), (_JUMP_EQUAL, 1, 0, arch), _fail(errno.ENOSYS))
     yield (_LOAD, 0, 0, _OFFSET_NUMBER)

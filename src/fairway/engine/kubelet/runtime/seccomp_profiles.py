@@ -65,6 +65,18 @@ def compile_profile(text: str, capabilities: frozenset[str]) -> str:
         library.seccomp_release(context)
 
 
+def applied(text: str, capabilities: frozenset[str]) -> str:
+    """The profile for OCI runtimes: without the rules that are for other capabilities or machines.  JSON."""
+    profile = msgspec.json.decode(text)
+    plain = [
+        {key: value for key, value in rule.items() if key in ("names", "action", "errnoRet", "args") and value}
+        for rule in profile.get("syscalls") or ()
+        if _applies(rule, capabilities)
+    ]
+    kept = {key: profile[key] for key in ("defaultAction", "defaultErrnoRet") if key in profile}
+    return msgspec.json.encode({**kept, "syscalls": plain}).decode()
+
+
 def _action(name: str, number: int | None) -> int:
     if name not in _ACTIONS:
         raise BadProfile(f"asks for the action {name}: use one of {', '.join(sorted(_ACTIONS))}")

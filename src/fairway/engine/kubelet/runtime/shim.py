@@ -10,11 +10,11 @@ import os
 import socket
 import time
 
-from fairway.engine.kubelet.runtime import attachment, cgroups, records, starter
+from fairway.engine.kubelet.runtime import attachment, cgroups, oci, records, starter
 from fairway.engine.kubelet.runtime.console import Console
 from fairway.engine.kubelet.runtime.logs import LogFile, Stream
 from fairway.engine.kubelet.runtime.program import Stdio
-from fairway.toolkit import fds
+from fairway.toolkit import fds, linux
 
 _CHUNK_BYTES = 16 * 1024
 
@@ -49,6 +49,7 @@ class _Pipes:
 def serve(channel: socket.socket, run_dir: str) -> None:
     """Have the container of a request started, then stay until it has ended."""
     pipes = _Pipes()
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)  # an OCI runtime makes the container and goes
     helper = os.fork()
     if helper == 0:
         pipes.keep_theirs()
@@ -59,10 +60,10 @@ def serve(channel: socket.socket, run_dir: str) -> None:
     message = _read_all(pipes.handover)
     os.waitpid(helper, 0)
     if message:
-        _look_after(starter.Handover(message), pipes)
+        _look_after(run_dir, starter.Handover(message), pipes)
 
 
-def _look_after(given: starter.Handover, pipes: _Pipes) -> None:
+def _look_after(run_dir: str, given: starter.Handover, pipes: _Pipes) -> None:
     _console(given, pipes).follow(given.pid)
     _, status = os.waitpid(given.pid, 0)
     group = cgroups.Group(cgroups.Layout(), given.cgroup)
@@ -70,6 +71,8 @@ def _look_after(given: starter.Handover, pipes: _Pipes) -> None:
         group.kill()
     ended = records.exit_fields(status, group.oom_kills() > 0, time.time_ns())
     group.remove()
+    if given.bundle:
+        oci.clean(run_dir, given.bundle, given.cgroup)
     os.unlink(given.socket_path)
     records.StateFile.load(given.state_path).write("exited", **ended)
 

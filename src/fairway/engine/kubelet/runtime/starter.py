@@ -11,12 +11,23 @@ import select
 import socket
 import time
 
-from fairway.engine.kubelet.runtime import attachment, cgroups, container, joined, processes, records, sandbox, wire
+from fairway.engine.kubelet.runtime import (
+    attachment,
+    cgroups,
+    container,
+    joined,
+    oci,
+    processes,
+    records,
+    sandbox,
+    wire,
+)
 from fairway.engine.kubelet.runtime.logs import LogFile, timestamp
 from fairway.engine.kubelet.runtime.privileges import UnknownCapability
 from fairway.engine.kubelet.runtime.program import Stdio
 from fairway.toolkit import linux
 
+_OCI_PREFIX = "failed to create shim task: OCI runtime create failed: "
 _START_FAILED = 128  # the exit code that containerd gives a program that never ran
 
 
@@ -28,7 +39,9 @@ class Handover:
     """What the shim needs to know about its container."""
 
     def __init__(self, data: bytes) -> None:
-        pid, flags, self.log_path, self.state_path, self.cgroup, self.socket_path = data.decode().split("\0")
+        pid, flags, self.log_path, self.state_path, self.cgroup, self.socket_path, self.bundle = data.decode().split(
+            "\0"
+        )
         self.pid = int(pid)
         self.terminal = "t" in flags
         self.stdin = "i" in flags
@@ -64,8 +77,17 @@ def run(
         namespaces = sandbox.Handles(run_dir, spec.sandbox)
         group.create(spec.limits, spec.pod_limits)
         attachment.listen(run_dir, spec.id, listener)
-        pid = _start(
-            run_dir, spec, namespaces, group, stdio if spec.stdin else Stdio(None, stdio.stdout, stdio.stderr), console
+        given = stdio if spec.stdin else Stdio(None, stdio.stdout, stdio.stderr)
+        if spec.oci_runtime:
+            pid = oci.start(run_dir, spec, namespaces, group, given, console.fileno())
+        else:
+            pid = _start(run_dir, spec, namespaces, group, given, console)
+    except oci.OciFailure as error:
+        group.remove()
+        oci.clean(run_dir, spec.id, spec.cgroup)
+        message = f"{_OCI_PREFIX}{error}: unknown"
+        answer = state.write(
+            "failed", exit_code=_START_FAILED, reason="StartError", message=message, **_now("finished_at")
         )
     except (OSError, UnknownCapability, joined.ExecFailure, _StartFailed) as error:
         group.remove()
@@ -85,7 +107,8 @@ def run(
 def _handover(pid: int, spec: wire.Spec, socket_path: str, *, shared: bool) -> bytes:
     known = (("t", spec.tty), ("i", spec.stdin), ("o", spec.stdin_once), ("s", shared))
     flags = "".join(flag for flag, given in known if given)
-    return "\0".join((str(pid), flags, spec.log_path, spec.state_path, spec.cgroup, socket_path)).encode()
+    runtime = spec.oci_runtime and spec.id
+    return "\0".join((str(pid), flags, spec.log_path, spec.state_path, spec.cgroup, socket_path, runtime)).encode()
 
 
 def _now(field: str) -> dict[str, object]:

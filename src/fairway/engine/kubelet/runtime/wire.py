@@ -54,6 +54,8 @@ class Spec:
         self.pod_limits = Limits(*shared) if shared else None
         self.oom_score_adj: int | None = raw.get("oom_score_adj")
         self.privileged: bool = raw.get("privileged", False)
+        self.seccomp_profile: object = json.loads(raw.get("seccomp_profile") or "null")
+        self.oci_runtime: str = raw.get("oci_runtime", "")
         self.seccomp_program: str = raw.get("seccomp_program", "")
         self.capabilities_add: tuple[str, ...] = tuple(raw["capabilities_add"])
         self.capabilities_drop: tuple[str, ...] = tuple(raw["capabilities_drop"])
