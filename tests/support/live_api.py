@@ -21,7 +21,7 @@ import uvloop
 from fairway.engine import controllers
 from fairway.engine.apiserver import ApiServer, Config
 from fairway.kube.client.client import ApiClient
-from fairway.processes import signing
+from fairway.toolkit import signing
 from fairway.toolkit.clock import SystemClock
 from fairway.toolkit.http_client import HttpClient, unix_connector
 

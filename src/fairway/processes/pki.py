@@ -60,7 +60,7 @@ def _current(where: Paths, record: Path, names: tuple[str, ...], now: datetime) 
 
 
 def _make(where: Paths, names: tuple[str, ...], now: datetime) -> None:
-    from fairway.processes import signing  # cryptography takes 85 ms to import and is needed once a year
+    from fairway.toolkit import signing  # cryptography takes 85 ms to import and is needed once a year
 
     if where.ca.exists() and where.ca_key.exists():
         authority = signing.Pair(where.ca.read_bytes(), where.ca_key.read_bytes())
@@ -80,7 +80,7 @@ def _save(path: Path, key_path: Path, certificate: bytes, key: bytes) -> None:
 
 def sign(where: Paths, names: tuple[str, ...]) -> tuple[bytes, bytes]:
     """A certificate and key (PEM) for host names, signed by the cluster's authority.  Raises OSError."""
-    from fairway.processes import signing
+    from fairway.toolkit import signing
 
     authority = signing.Pair(where.ca.read_bytes(), where.ca_key.read_bytes())
     pair = signing.server(authority, names, datetime.now(UTC))

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fairway.engine.apiserver import ApiServer, Config
-from fairway.processes import signing
+from fairway.toolkit import signing
 from fairway.toolkit.clock import SystemClock
 from fairway.toolkit.http_client import HttpClient, unix_connector
 

@@ -6,12 +6,14 @@ from ipaddress import ip_address
 
 import msgspec
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _AUTHORITY_DAYS = 3650
 LEAF_DAYS = 365
+_COMMON_NAME_MAX = 64  # X.520; a longer host name is only among the alternatives
 
 
 class Pair(msgspec.Struct, frozen=True):
@@ -30,7 +32,7 @@ def authority(common_name: str, now: datetime) -> Pair:
     subject = _name(common_name)
     usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
     certificate = (
-        _builder(subject, subject, now, _AUTHORITY_DAYS)
+        _builder(subject, subject, now, now + timedelta(days=_AUTHORITY_DAYS))
         .public_key(key.public_key())
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage, critical=True)
@@ -40,15 +42,35 @@ def authority(common_name: str, now: datetime) -> Pair:
     return _pem(certificate, key)
 
 
-def server(issuer: Pair, names: Sequence[str], now: datetime) -> Pair:
-    """A certificate for host names and addresses."""
+def server(issuer: Pair, names: Sequence[str], now: datetime, valid: timedelta = timedelta(days=LEAF_DAYS)) -> Pair:
+    """A certificate for host names (ASCII, perhaps a wildcard) and addresses; it never outlives its issuer."""
     alternatives = x509.SubjectAlternativeName([_alternative(name) for name in names])
-    return _leaf(issuer, _name(names[0]), ExtendedKeyUsageOID.SERVER_AUTH, now, alternatives)
+    subject = _name(next((name for name in names if len(name) <= _COMMON_NAME_MAX), "server"))
+    return _leaf(issuer, subject, ExtendedKeyUsageOID.SERVER_AUTH, now, valid, alternatives)
 
 
 def client(issuer: Pair, user: str, group: str, now: datetime) -> Pair:
     """A certificate that says who a user is: CN is the user, O the group."""
-    return _leaf(issuer, _name(user, group), ExtendedKeyUsageOID.CLIENT_AUTH, now)
+    return _leaf(issuer, _name(user, group), ExtendedKeyUsageOID.CLIENT_AUTH, now, timedelta(days=LEAF_DAYS))
+
+
+def not_after(certificate: bytes) -> datetime:
+    """Until when a PEM certificate is valid.  Raises ValueError when it is none."""
+    return x509.load_pem_x509_certificate(certificate).not_valid_after_utc
+
+
+def fingerprint(certificate: bytes) -> str:
+    """The SHA-256 of a PEM certificate's DER form, in hex.  Raises ValueError when it is none."""
+    return x509.load_pem_x509_certificate(certificate).fingerprint(hashes.SHA256()).hex()
+
+
+def issued_by(certificate: bytes, issuer: bytes) -> bool:
+    """Whether one PEM certificate is signed by the other.  What is no certificate is not."""
+    try:
+        x509.load_pem_x509_certificate(certificate).verify_directly_issued_by(x509.load_pem_x509_certificate(issuer))
+    except (InvalidSignature, ValueError, TypeError):
+        return False
+    return True
 
 
 def _leaf(
@@ -56,14 +78,16 @@ def _leaf(
     subject: x509.Name,
     purpose: x509.ObjectIdentifier,
     now: datetime,
+    valid: timedelta,
     alternatives: x509.SubjectAlternativeName | None = None,
 ) -> Pair:
     issuer_key = serialization.load_pem_private_key(issuer.key, None)
     assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)
-    issuer_name = x509.load_pem_x509_certificate(issuer.certificate).subject
+    parent = x509.load_pem_x509_certificate(issuer.certificate)
+    until = min(now + valid, parent.not_valid_after_utc)
     key = ec.generate_private_key(ec.SECP256R1())
     fresh = (
-        _builder(subject, issuer_name, now, LEAF_DAYS)
+        _builder(subject, parent.subject, now, until)
         .public_key(key.public_key())
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
@@ -74,7 +98,7 @@ def _leaf(
     return _pem(fresh.sign(issuer_key, hashes.SHA256()), key)
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, now: datetime, days: int) -> x509.CertificateBuilder:
+def _builder(subject: x509.Name, issuer: x509.Name, now: datetime, until: datetime) -> x509.CertificateBuilder:
     start = now - timedelta(minutes=5)  # clocks of clients may be a little behind
     return (
         x509.CertificateBuilder()
@@ -82,7 +106,7 @@ def _builder(subject: x509.Name, issuer: x509.Name, now: datetime, days: int) ->
         .issuer_name(issuer)
         .serial_number(x509.random_serial_number())
         .not_valid_before(start)
-        .not_valid_after(now + timedelta(days=days))
+        .not_valid_after(until)
     )
 
 
