@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -65,6 +66,10 @@ def get(port: int, host: str = "127.0.0.1") -> str:
         connection.close()
 
 
+def refused(port: int) -> bool:
+    return get(port) == "ConnectionRefusedError"
+
+
 def until(check: Callable[[], Any], what: str, seconds: float = 15) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := check()):
@@ -104,10 +109,10 @@ def test_node_ports_and_load_balancers_answer_on_the_host(clean: Cluster) -> Non
     assert ingress(clean, "balanced") == ["127.0.0.1"]
     clean.kubectl("delete", "service", "node", "balanced", "--wait=true")
     for port in (inner, balanced):
-        until(lambda port=port: get(port) == "ConnectionRefusedError", f"port {port} is still open")
+        until(partial(refused, port), f"port {port} is still open")
     assert get(outer) == "one"
     clean.kubectl("delete", "pod", "one", "--wait=true")
-    until(lambda: get(outer) == "ConnectionRefusedError", "the host port is still open")
+    until(partial(refused, outer), "the host port is still open")
 
 
 def test_a_taken_port_is_reported_and_had_once_it_is_free(clean: Cluster) -> None:

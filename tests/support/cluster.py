@@ -42,7 +42,8 @@ def free_port() -> int:
 
 
 class Cluster(msgspec.Struct):
-    """One instance; its ports are on loopback. `prefix` is a command that it is run with, `flags` go to `up`."""
+    """One instance; its ports are on loopback. `prefix` is a command that it is run with, `client_prefix` the
+    same for kubectl, and `flags` go to `up`."""
 
     state_dir: Path
     http: int
@@ -50,7 +51,8 @@ class Cluster(msgspec.Struct):
     api: int
     process: Any = None
     prefix: tuple[str, ...] = ()
-    flags: tuple[str, ...] = ()
+    client_prefix: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ("--egress", "none")
 
     @property
     def kubeconfig(self) -> Path:
@@ -92,7 +94,7 @@ class Cluster(msgspec.Struct):
 
     def kubectl(self, *arguments: str, binary: str = "", text: str | None = None, check: bool = True) -> str:
         """Run kubectl; its standard output. Fails the test with its error when it fails."""
-        command = [binary or list(kubectls().values())[-1], *arguments]
+        command = [*self.client_prefix, binary or list(kubectls().values())[-1], *arguments]
         environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.state_dir / "home")}
         done = subprocess.run(
             command, env=environment, input=text, capture_output=True, text=True, timeout=120, check=False

@@ -16,8 +16,11 @@ _ACCOUNTS = {
 }
 
 
-def prefix(home: Path, *, subordinate: bool) -> tuple[str, ...]:
-    """What to put before a command; `home` becomes the user's. With `subordinate` ids the user has a range of them."""
+def prefix(home: Path, *, subordinate: bool, tunnel: bool = False) -> tuple[str, ...]:
+    """What to put before a command; `home` becomes the user's.
+
+    With `subordinate` ids the user has a range of them; with `tunnel` everybody may use /dev/net/tun, as udev has it.
+    """
     os.chown(home, UID, UID)
     files = home.with_name(home.name + "-etc")
     files.mkdir(exist_ok=True)
@@ -28,6 +31,8 @@ def prefix(home: Path, *, subordinate: bool) -> tuple[str, ...]:
         *_uncover(files),
         *(f"mount --bind {files}/{name} /etc/{name}" for name in (*_ACCOUNTS, "subuid", "subgid")),
     ]
+    if tunnel:
+        script += [f"mknod -m 0666 {files}/tun c 10 200", f"mount --bind {files}/tun /dev/net/tun"]
     become = f"setpriv --reuid {UID} --regid {UID} --clear-groups env HOME={shlex.quote(str(home))}"
     script.append(f'cd / && exec {become} "$@"')
     return ("unshare", "-m", "--propagation", "private", "sh", "-ec", "\n".join(script), "sh")

@@ -59,6 +59,8 @@ class Instance(msgspec.Struct, frozen=True):
     pid_started_ticks: int
     settings: Settings
     ready: bool = False
+    egress: str = ""
+    """By what pods reach the outside: `veth`, `slirp4netns`, or `none` and why."""
 
     def alive(self) -> bool:
         """Whether that very process still runs; a reused process id does not count."""
@@ -102,10 +104,10 @@ def claim(state_dir: Path) -> int:
     return handle
 
 
-def write(settings: Settings, *, ready: bool) -> None:
+def write(settings: Settings, *, ready: bool, egress: str = "") -> None:
     """Record this process as the instance of its state directory."""
     pid = os.getpid()
-    instance = Instance(pid, process_started_ticks(pid), settings, ready)
+    instance = Instance(pid, process_started_ticks(pid), settings, ready, egress)
     files.replace(_file(settings.path), msgspec.json.encode(instance), mode=0o600)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from fairway.processes import instance, rootless, supervisor
+from fairway.processes import egress, instance, rootless, supervisor
 from fairway.processes.broker import BrokerServer, listener
 from fairway.processes.instance import Address, Settings
 from fairway.toolkit import linux
@@ -70,16 +70,17 @@ def launch(settings: Settings, on_notice: Callable[[str], None]) -> int:
     ports = open_ports(settings)
     cluster = _Cluster(settings, ports)
     ports.close()
-    instance.write(settings, ready=False)
+    instance.write(settings, ready=False, egress=cluster.egress.words)
 
     def noticed(word: str) -> None:
         if word == "ready":
-            instance.write(settings, ready=True)
+            instance.write(settings, ready=True, egress=cluster.egress.words)
         on_notice(word)
 
     try:
         return cluster.serve(noticed)
     finally:
+        cluster.egress.close()
         instance.forget(settings.path)
         os.close(lock)
 
@@ -107,9 +108,18 @@ class _Cluster:
         inner.close()
         os.close(notice_write)
         os.close(lifeline_read)
+        self.egress = self._open_egress(settings)
         self._broker = BrokerServer(outer)
         self._notice = notice_read
         self._lifeline = lifeline_write  # held open: its end tells process 1 that we are gone
+
+    def _open_egress(self, settings: Settings) -> egress.Egress:
+        try:
+            return egress.open_egress(settings.egress, self.pid)
+        except egress.EgressFailed as error:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            raise CannotStart(f"--egress {settings.egress}: {error}") from None
 
     def serve(self, on_notice: Callable[[str], None]) -> int:
         """Answer the broker and pass on notices until process 1 has ended."""

@@ -84,6 +84,12 @@ def _listening(parser: argparse.ArgumentParser, **defaults: str) -> None:
     for name, default in defaults.items():
         parser.add_argument(f"--{name}", default=default, metavar="ADDR:PORT", help=f"default {default}")
     parser.add_argument(
+        "--egress",
+        choices=("auto", "veth", "slirp4netns", "none"),
+        default="auto",
+        help="how pods reach the outside; auto: veth as root, else slirp4netns",
+    )
+    parser.add_argument(
         "--load-balancer-addresses",
         default="",
         metavar="A,B|none",

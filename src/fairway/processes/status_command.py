@@ -21,6 +21,7 @@ def run(state_dir: Path) -> int:
         terminal.warn(f"nothing runs with {state_dir}; `fairway up --state-dir {state_dir}` starts it")
         return 3
     print(summary(running.settings))
+    print(f"  {terminal.paint('egress'.ljust(11), 'dim')}{running.egress}\n")
     try:
         print(asyncio.run(_objects(running.settings)))
     except (ApiError, Unreachable, kubeconfig.KubeconfigError, OSError) as error:

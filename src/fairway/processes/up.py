@@ -46,6 +46,7 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
         addresses["https"],
         addresses["api"],
         load_balancer_addresses=pool,
+        egress=arguments.egress,
     )
 
 

@@ -3,6 +3,4 @@
 NftablesError    the kernel or the nft command refused a transaction; the old rules are still in force
 """
 
-
-class NftablesError(Exception):
-    """A transaction or a listing failed; nothing was changed."""
+from fairway.toolkit.libnftables import NftablesError as NftablesError

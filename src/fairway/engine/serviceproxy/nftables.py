@@ -8,9 +8,9 @@ from fairway.engine.serviceproxy import affinity, connections, listing, render
 from fairway.engine.serviceproxy.config import Config
 from fairway.engine.serviceproxy.errors import NftablesError
 from fairway.engine.serviceproxy.ir import Frontend, Ruleset
-from fairway.engine.serviceproxy.libnftables import LibNftables
 from fairway.engine.serviceproxy.plan import Change
 from fairway.toolkit import command
+from fairway.toolkit.libnftables import LibNftables
 from fairway.toolkit.netlink_conntrack import Netfilter
 
 _LIBRARY_SCRIPT_BYTES_MAX = 100_000

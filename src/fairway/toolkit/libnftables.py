@@ -4,10 +4,12 @@ import ctypes
 import ctypes.util
 from typing import Self
 
-from fairway.engine.serviceproxy.errors import NftablesError
-
 _JSON = 1 << 4
 _SONAME = "libnftables.so.1"
+
+
+class NftablesError(Exception):
+    """A transaction or a listing failed; nothing was changed."""
 
 
 class LibNftables:
