@@ -10,7 +10,7 @@ import pytest
 
 from fairway.engine.kubelet.runtime import cgroups, privileges
 from fairway.engine.kubelet.runtime.errors import ExecFailed
-from fairway.engine.kubelet.runtime.seccomp_profiles import BadProfile, compile_profile
+from fairway.engine.kubelet.runtime.seccomp_profiles import BadProfile, applied, compile_profile
 
 PROFILE = {
     "defaultAction": "SCMP_ACT_ALLOW",
@@ -143,12 +143,15 @@ def test_limits_of_a_pod_on_cgroup_v2(tmp_path: Path) -> None:
 def test_a_profile_of_the_owner(node):
     async def body(node):
         program = compile_profile(json.dumps(PROFILE), privileges.DEFAULT)
-        changes = {"seccomp": "custom", "seccomp_program": program}
+        text = applied(json.dumps(PROFILE), privileges.DEFAULT)
+        changes = {"seccomp": "custom", "seccomp_program": program, "seccomp_profile": text}
         script = "mkdir /x || echo refused; touch /y && chmod 700 /y && echo changed; grep Seccomp: /proc/self/status"
         _, log = await node.run("c", "sh", "-c", script, **changes)
         assert "Permission denied" in log and "refused" in log and "changed" in log and "Seccomp:\t2" in log
         program = compile_profile(json.dumps(PROFILE), frozenset())
-        _, log = await node.run("d", "sh", "-c", script, **{**changes, "seccomp_program": program})
+        text = applied(json.dumps(PROFILE), frozenset())
+        changes = {"seccomp": "custom", "seccomp_program": program, "seccomp_profile": text}
+        _, log = await node.run("d", "sh", "-c", script, **changes)
         assert "changed" not in log
 
     node(body)
@@ -172,7 +175,8 @@ def test_a_privileged_container_may_do_what_the_node_may(node):
     async def body(node):
         changes = {"privileged": True, "capabilities_add": ("ALL",), "no_new_privileges": False}
         spec = node.spec("c", "sleep", "1000", seccomp="unconfined", **changes)
-        await node.runtime.start(spec)
+        state = await node.runtime.start(spec)
+        assert state.status == "running", state
         for command in ("mount -t tmpfs t /tmp", "unshare -m true", "touch /proc/sys/kernel/hostname", "ls /dev/null"):
             result = await node.runtime.exec("c", ("sh", "-c", command))
             assert result.exit_code == 0, (command, result.stderr)

@@ -12,7 +12,8 @@ _KINDS = {"net": "network", "ipc": "ipc", "uts": "uts"}
 
 def config(spec: Spec, account: privileges.Account, root: str, home: str, pid_namespace: str) -> Json:
     """`home` is the folder of the sandbox ("" for none), `pid_namespace` the path of one that is there, if any."""
-    kept = [f"CAP_{name}" for name in sorted(privileges.kept(spec.capabilities_add, spec.capabilities_drop))]
+    names = privileges.available(privileges.kept(spec.capabilities_add, spec.capabilities_drop))
+    kept = [f"CAP_{name}" for name in sorted(names)]
     return {
         "ociVersion": "1.0.2",
         "root": {"path": root, "readonly": spec.read_only_root},
@@ -35,7 +36,7 @@ def config(spec: Spec, account: privileges.Account, root: str, home: str, pid_na
             "namespaces": _namespaces(home, pid_namespace),
             "cgroupsPath": f"/{spec.cgroup}" if spec.cgroup else f"/fairway-{spec.id}",
             "resources": {"devices": [{"allow": spec.privileged, "access": "rwm"}]},
-            **_protected(spec, frozenset(name.removeprefix("CAP_") for name in kept)),
+            **_protected(spec, names),
         },
     }
 
@@ -71,7 +72,8 @@ def _mounts(spec: Spec, home: str) -> list[Json]:
         {"destination": "/dev/shm", **shm},
     ]
     if spec.privileged:
-        made += [_bind(f"/dev/{name}", f"/dev/{name}", ["bind", "rw"]) for name in rootfs.all_devices()]
+        others = set(rootfs.all_devices()) - set(rootfs.DEVICES)  # those the runtime makes itself
+        made += [_bind(f"/dev/{name}", f"/dev/{name}", ["bind", "rw"]) for name in sorted(others)]
     # Parents first, so that a volume inside another volume is not hidden by it.
     ordered = sorted(spec.volumes, key=lambda volume: os.path.normpath(volume.target).count("/"))
     return made + [_volume(volume) for volume in ordered]

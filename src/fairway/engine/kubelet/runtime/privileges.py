@@ -140,6 +140,18 @@ def _unmapped(kind: str, ids: object, error: OSError) -> OSError:
     return OSError(errno.EINVAL, f"{kind} {ids} is not mapped here: give the node's user a range in /etc/subuid")
 
 
+def available(capabilities: frozenset[str]) -> frozenset[str]:
+    """Those that this process may give."""
+    return frozenset(name for name in capabilities if _is_available(CAPABILITIES.index(name)))
+
+
+def _is_available(number: int) -> bool:
+    try:
+        return bool(linux.prctl(linux.PR_CAPBSET_READ, number))
+    except OSError:
+        return False  # newer than this kernel
+
+
 def _bound(capabilities: frozenset[str]) -> frozenset[str]:
     """Drop all but `capabilities` from the bounding set; the ones that this machine can give are returned."""
     given: set[str] = set()

@@ -13,7 +13,7 @@ from fairway.toolkit import linux
 
 MASKED = ("acpi", "kcore", "keys", "latency_stats", "timer_list", "timer_stats", "sched_debug", "scsi", "interrupts")
 READ_ONLY = ("bus", "fs", "irq", "sys", "sysrq-trigger")
-_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"}
 _NO_EXTRAS = linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV | linux.MOUNT_ATTR_NOEXEC
 _FOLDER = os.O_PATH | os.O_DIRECTORY
@@ -39,7 +39,7 @@ class _Parts:
         self.pts = linux.new_filesystem("devpts", terminals, linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NOEXEC)
         self.mqueue = linux.new_filesystem("mqueue", (), _NO_EXTRAS)
         self.shm = linux.open_tree(shm_path) if shm_path else _memory(_SHM_BYTES)
-        devices = all_devices() if privileged else _DEVICES
+        devices = all_devices() if privileged else DEVICES
         self.devices = {name: linux.open_tree(f"/dev/{name}") for name in devices}
         # Parents first, so that a volume inside another volume is not hidden by it.
         ordered = sorted(volumes, key=lambda volume: os.path.normpath(volume.target).count("/"))
@@ -49,7 +49,7 @@ class _Parts:
 def all_devices() -> tuple[str, ...]:
     """Every device file directly in /dev: what a privileged container may use."""
     found = {entry.name for entry in os.scandir("/dev") if is_device(entry.path)} - {"ptmx", "console"}
-    return tuple(sorted({*_DEVICES, *found}))
+    return tuple(sorted({*DEVICES, *found}))
 
 
 def is_device(path: str) -> bool:
