@@ -14,10 +14,11 @@ from fairway.edge.render import Options, files, render
 from fairway.edge.render.rendered import Rendered
 from fairway.edge.snapshot import Snapshot, of_manifests
 from fairway.edge.translate import translate
-from fairway.edge.translate.annotations import NATIVE
+from fairway.edge.translate.table import NGINX
 from fairway.toolkit.haproxy.runtime import escape
 
 # fmt: off
+NATIVE = tuple(one.name for one in NGINX)
 NASTY = (
     '"', "'", "\\", "\n", "\r\n", "\0", "%[src]", "${HOME}", "#", ";", " ", "\t", "|", "~", "{", "}", "(", ")", "[",
     "*", "$1", "\\1", "\ud800", "é", "\u2028", "acl x src 0.0.0.0/0", "\n  http-request allow\n", "a" * 3000, "../",

@@ -9,8 +9,9 @@ from fairway.edge.ir import Forward, Server
 from fairway.edge.snapshot import Snapshot, of_manifests
 from fairway.edge.status import changes, complaints
 from fairway.edge.translate import Translation, checks, translate
-from fairway.edge.translate.annotations import HARMLESS, NATIVE, PREFIX, PROTECTING, read
+from fairway.edge.translate.annotations import read
 from fairway.edge.translate.checks import Refused
+from fairway.edge.translate.table import NGINX, PREFIX, How
 
 
 @pytest.fixture
@@ -91,41 +92,57 @@ def test_a_key_of_another_certificate_is_named(take: Any, make: Any) -> None:
     assert "PRIVATE" not in repr(translate(take(ingress, one)).edge)
 
 
-@pytest.mark.parametrize("name", sorted(PROTECTING))
+@pytest.mark.parametrize("name", [one.name for one in NGINX if one.protects])
 def test_what_protects_and_cannot_be_obeyed_lets_nobody_in(take: Any, make: Any, name: str) -> None:
-    ingress = make.ingress("i", ("a.test", "/", "Prefix", "web"), annotations={name: "nonsense"})
+    ingress = make.ingress("i", ("a.test", "/", "Prefix", "web"), annotations={name: "\x00"})
     found = translate(take(ingress, *make.service("web", ("10.0.0.1", 80))))
     assert found.edge.backends[0].profile.allowed_sources == ("0.0.0.0/32",)
     assert "nobody is let in" in found.problems[0].message
 
 
-def test_canaries_have_one_main_and_one_canary(take: Any, make: Any) -> None:
+def test_canaries_need_a_main_and_are_eight_at_most(take: Any, make: Any) -> None:
     rule = ("a.test", "/", "Prefix", "web")
     marked = {"canary": "true", "canary-weight": "10"}
     found = translate(
         take(
             make.ingress("main", rule, annotations={"proxy-read-timeout": "9"}),
-            make.ingress("c1", (*rule[:3], "next"), annotations=marked),
-            make.ingress("c2", (*rule[:3], "third"), annotations=marked, created="2026-03-01T00:00:00Z"),
-            make.ingress("c3", ("b.test", "/", "Prefix", "third"), annotations=marked),
+            *(
+                make.ingress(
+                    f"c{number}",
+                    (*rule[:3], f"next{number}"),
+                    annotations=marked,
+                    created=f"2026-03-0{number + 1}T00:00:00Z",
+                )
+                for number in range(9)
+            ),
+            make.ingress("alone", ("b.test", "/", "Prefix", "third"), annotations=marked),
             *make.service("web"),
-            *make.service("next"),
-            *make.service("third"),
+            *(raw for number in range(9) for raw in make.service(f"next{number}")),
         )
     )
     (route,) = [route for route in found.edge.routes if isinstance(route.action, Forward)]
-    assert route.action.canary is not None and route.action.canary.backend.startswith("default/next:80#")
+    assert [one.backend.partition(":")[0] for one in route.action.canaries] == [f"default/next{n}" for n in range(8)]
     assert sorted(problem.reason for problem in found.problems) == ["CanaryConflict", "CanaryWithoutMain"]
 
 
-def test_the_tables_of_annotations_do_not_overlap() -> None:
-    assert not set(NATIVE) & HARMLESS and not HARMLESS & PROTECTING
-    assert read({f"{PREFIX}{name}": "x" for name in HARMLESS})[1:] == ((), ())
-    assert read({"kubernetes.io/tls-acme": "true"})[1:] == ((), ())
+def test_what_is_harmless_says_nothing() -> None:
+    for row in NGINX:
+        if row.how is How.HARMLESS:
+            text = next(text for text in ("on", "true", "5", "1.1", "balanced") if _reads(row, text))
+            assert read({PREFIX + row.name: text}).warnings == ()
+    assert read({"kubernetes.io/tls-acme": "true"}).warnings == ()
+
+
+def _reads(row: Any, text: str) -> bool:
+    try:
+        row.read(text)
+    except Refused:
+        return False
+    return True
 
 
 def test_a_huge_annotation_is_refused_by_its_size() -> None:
-    _, (error,), _ = read({f"{PREFIX}allowlist-source-range": "10.0.0.0/8," * 100_000})
+    (error,) = read({f"{PREFIX}allowlist-source-range": "10.0.0.0/8," * 100_000}).refused
     assert "1100000 characters are more than" in str(error)
 
 

@@ -8,6 +8,11 @@ import enum
 
 import msgspec
 
+from fairway.edge.policy import PLAIN as PLAIN
+from fairway.edge.policy import Affinity as Affinity
+from fairway.edge.policy import Cors as Cors
+from fairway.edge.policy import Profile as Profile
+from fairway.edge.policy import Protocol as Protocol
 from fairway.kube.api.meta import ObjectKey
 
 ANY_HOST = "*"
@@ -30,10 +35,11 @@ class Source(enum.Enum):
     METHOD = "method"
     QUERY = "query"
     COOKIE = "cookie"
+    LANGUAGE = "language"  # the one that the client names first
 
 
 class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A further test that a request must pass; nothing fills it yet except canaries."""
+    """A further test that a request must pass. `name` is empty for method and language."""
 
     source: Source
     name: str
@@ -51,7 +57,7 @@ class Match(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def key(self) -> tuple[bool, str]:
-        """What two routes share when they would answer the same requests: (exact, text)."""
+        """What routes share that stand at the same place, conditions apart: (exact, text)."""
         if self.kind is PathKind.PREFIX:
             return False, f"{self.host}{self.path.rstrip('/')}/"
         return self.kind is PathKind.EXACT, self.host + self.path
@@ -65,7 +71,9 @@ class Canary(msgspec.Struct, frozen=True, omit_defaults=True):
     weight_total: int = 100
     header: str = ""
     header_value: str = ""
+    header_pattern: str = ""
     cookie: str = ""
+    sticky: tuple[str, str] = ("", "")  # the affinity cookies of the canary and of the main backend
 
 
 class Forward(msgspec.Struct, frozen=True, omit_defaults=True, tag="forward"):
@@ -73,21 +81,29 @@ class Forward(msgspec.Struct, frozen=True, omit_defaults=True, tag="forward"):
 
     backend: str
     rewrite: str = ""
-    canary: Canary | None = None
+    canaries: tuple[Canary, ...] = ()
 
 
 class Redirect(msgspec.Struct, frozen=True, omit_defaults=True, tag="redirect"):
-    """Answer with another address."""
+    """Answer with another address; `keep` puts the path and query that the client sent behind it.
+
+    `location` may hold $1 to $9 of the route's expression.
+    """
 
     code: int
     location: str
+    keep: bool = False
 
 
 class NotFound(msgspec.Struct, frozen=True, omit_defaults=True, tag="not-found"):
     """Answer that there is nothing here."""
 
 
-Action = Forward | Redirect | NotFound
+class Maintenance(msgspec.Struct, frozen=True, omit_defaults=True, tag="maintenance"):
+    """Answer that the site is being worked on."""
+
+
+Action = Forward | Redirect | NotFound | Maintenance
 
 
 class Route(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -97,53 +113,6 @@ class Route(msgspec.Struct, frozen=True, omit_defaults=True):
     action: Action
     https_only: bool = False
     owner: ObjectKey = ObjectKey("", "")
-
-
-class Protocol(enum.Enum):
-    """How the servers of a backend are spoken to."""
-
-    HTTP = "http"
-    HTTPS = "https"
-    GRPC = "grpc"
-    GRPCS = "grpcs"
-
-
-class Cors(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Cross-origin rules; `origins` are `*`, exact origins, or `scheme://*.suffix`."""
-
-    origins: tuple[str, ...]
-    methods: str
-    headers: str
-    expose: str
-    credentials: bool
-    max_age_seconds: int
-
-
-class Affinity(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A cookie that keeps a client on one server."""
-
-    cookie: str
-    max_age_seconds: int | None = None
-    path: str = ""
-    same_site: str = ""
-    secure: bool = False
-
-
-class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How a backend treats its requests. The default profile needs nothing that a spare backend has not."""
-
-    protocol: Protocol = Protocol.HTTP
-    connect_timeout_seconds: int | None = None
-    read_timeout_seconds: int | None = None
-    body_bytes_max: int | None = None
-    allowed_sources: tuple[str, ...] = ()
-    denied_sources: tuple[str, ...] = ()
-    upstream_host: str = ""
-    cors: Cors | None = None
-    affinity: Affinity | None = None
-
-
-PLAIN = Profile()
 
 
 class Server(msgspec.Struct, frozen=True, omit_defaults=True, order=True):
@@ -167,9 +136,45 @@ class Certificate(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str
     pem: str
     hosts: tuple[str, ...]
+    client_authority: str = ""  # PEM: who signs the certificates that clients may show
+    any_client: bool = False  # do not check who signed
+    ciphers: str = ""
 
     def __repr__(self) -> str:
         return f"Certificate({self.name}, hosts={self.hosts})"  # never the key: reprs end up in logs
+
+
+class Passthrough(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A host whose TLS is not ended here."""
+
+    host: str
+    backend: str
+
+
+class Listener(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A TCP port that leads to a backend."""
+
+    port: int
+    backend: str
+    accept_proxy: bool = False
+
+
+class Entrance(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What holds for every request; the defaults are Fairway's own."""
+
+    forwarded_from: tuple[str, ...] = ()  # networks whose X-Forwarded-* are believed
+    forwarded_header: str = "X-Forwarded-For"
+    proxy_protocol: bool = False
+    append_forwarded_for: bool = False
+    redirect_code: int = 308
+    hsts: str = ""
+    gzip_types: tuple[str, ...] = ()
+    response_headers: tuple[tuple[str, str], ...] = ()
+    hide_headers: tuple[str, ...] = ()
+    limit_request_code: int = 503
+    limit_connection_code: int = 503
+    connect_timeout_seconds: int | None = None
+    read_timeout_seconds: int | None = None
 
 
 class Edge(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -178,6 +183,9 @@ class Edge(msgspec.Struct, frozen=True, omit_defaults=True):
     routes: tuple[Route, ...] = ()
     backends: tuple[Backend, ...] = ()
     certificates: tuple[Certificate, ...] = ()
+    passthroughs: tuple[Passthrough, ...] = ()
+    listeners: tuple[Listener, ...] = ()
+    entrance: Entrance = Entrance()
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):

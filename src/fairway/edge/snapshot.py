@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from fairway.kube.api import noun
-from fairway.kube.api.config import Secret
+from fairway.kube.api.config import ConfigMap, Secret
 from fairway.kube.api.ingresses import Ingress, IngressClass
 from fairway.kube.api.meta import ObjectKey
 from fairway.kube.api.noun import Noun
@@ -15,7 +15,7 @@ from fairway.kube.api.services import EndpointSlice, Service
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KINDS: Mapping[str, type[Noun]] = {
-    kind.__name__: kind for kind in (Ingress, IngressClass, Service, EndpointSlice, Secret)
+    kind.__name__: kind for kind in (Ingress, IngressClass, Service, EndpointSlice, Secret, ConfigMap)
 }
 
 Precedence = tuple[datetime, str, str]
@@ -29,6 +29,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     services: Mapping[ObjectKey, Service] = {}
     slices: Mapping[ObjectKey, tuple[EndpointSlice, ...]] = {}
     secrets: Mapping[ObjectKey, Secret] = {}
+    config_maps: Mapping[ObjectKey, ConfigMap] = {}
 
 
 def take(
@@ -38,6 +39,7 @@ def take(
     services: Iterable[Service] = (),
     slices: Iterable[EndpointSlice] = (),
     secrets: Iterable[Secret] = (),
+    config_maps: Iterable[ConfigMap] = (),
 ) -> Snapshot:
     """Put objects in order; `slices` are found by the Service they belong to."""
     return Snapshot(
@@ -46,6 +48,7 @@ def take(
         services={item.metadata.key: item for item in services},
         slices=_by_service(slices),
         secrets={item.metadata.key: item for item in secrets},
+        config_maps={item.metadata.key: item for item in config_maps},
     )
 
 
@@ -64,6 +67,7 @@ def of_manifests(objects: Iterable[Mapping[str, Any]]) -> Snapshot:
         services=found["Service"],
         slices=found["EndpointSlice"],
         secrets=found["Secret"],
+        config_maps=found["ConfigMap"],
     )
 
 

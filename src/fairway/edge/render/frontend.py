@@ -4,13 +4,13 @@ They are the same whatever the cluster holds (canary names apart): hosts and pat
 The usual request is decided by two look-ups and leaves at `allow`; the rest of the rules are for the others.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
-from fairway.edge.ir import Canary
-from fairway.edge.render import logging
-from fairway.edge.render.maps import REGEX_HOST
+from fairway.edge.ir import Edge, Entrance, Forward
+from fairway.edge.render import access, conditions, extras, logging, text
+from fairway.edge.render.canary import canary_rules
+from fairway.edge.render.maps import CONDITION_MAP, MATCH_MAP, OTHERWISE_MAP, PATTERN_MAP, REGEX_HOST
 from fairway.edge.render.rendered import (
-    CANARY_MAP,
     CRT_LIST,
     DEFAULT_CERTIFICATE,
     EXACT_MAP,
@@ -30,20 +30,62 @@ _TESTS = (
     "acl secured var(txn.route) -m beg s|",
     "acl tls ssl_fc",
 )
-# The set of ingress-nginx (rootfs/etc/nginx/template/nginx.tmpl); what the client sent under these names is lost.
-_HEADERS = (
-    "http-request set-header X-Request-ID %[uuid()] unless { req.hdr(X-Request-ID) -m found }",
-    "http-request set-header X-Original-Forwarded-For %[req.fhdr(X-Forwarded-For)] "
-    "if { req.hdr(X-Forwarded-For) -m found }",
-    "http-request set-header X-Real-IP %[src]",
-    "http-request set-header X-Forwarded-For %[src]",
-    "http-request set-header X-Forwarded-Host %[req.hdr(Host)]",
-    "http-request set-header X-Forwarded-Port %[dst_port]",
-    "http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]",
-    "http-request set-header X-Forwarded-Scheme %[ssl_fc,iif(https,http)]",
-    "http-request set-header X-Scheme %[ssl_fc,iif(https,http)]",
-    "http-request del-header Proxy",
-)
+_SCHEMES = ("X-Forwarded-Proto", "X-Forwarded-Scheme", "X-Scheme")
+
+
+def _headers(entrance: Entrance, again: bool) -> tuple[str, ...]:
+    """The set of ingress-nginx (rootfs/etc/nginx/template/nginx.tmpl); what the client sent under these names is lost,
+    unless the client is a proxy that is believed.
+    """
+    believed = " unless { var(txn.believed) -m found }" if entrance.forwarded_from else ""
+    known = " unless { var(txn.scheme) -m found }" if entrance.forwarded_from else ""
+    forwarded = "%[src]"
+    if entrance.append_forwarded_for:
+        forwarded = '"%[req.fhdr(X-Original-Forwarded-For)], %[src]"'
+    return (
+        *_believed(entrance, again),
+        "http-request set-header X-Request-ID %[uuid()] unless { req.hdr(X-Request-ID) -m found }",
+        "http-request set-header X-Original-Forwarded-For %[req.fhdr(X-Forwarded-For)] "
+        "if { req.hdr(X-Forwarded-For) -m found }",
+        "http-request set-header X-Real-IP %[src]",
+        *(("http-request set-header X-Forwarded-For %[src]",) if forwarded == "%[src]" else (
+            "http-request set-header X-Forwarded-For %[src] unless { req.hdr(X-Original-Forwarded-For) -m found }",
+            f"http-request set-header X-Forwarded-For {forwarded} if {{ req.hdr(X-Original-Forwarded-For) -m found }}",
+        )),
+        f"http-request set-header X-Forwarded-Host %[req.hdr(Host)]{believed}",
+        f"http-request set-header X-Forwarded-Port %[dst_port]{believed}",
+        *(f"http-request set-header {name} %[ssl_fc,iif(https,http)]{known}" for name in _SCHEMES),
+        *((f"http-request set-header {name} %[var(txn.scheme)] if {{ var(txn.scheme) -m found }}"
+           for name in _SCHEMES) if entrance.forwarded_from or again else ()),
+        "http-request del-header Proxy",
+    )  # fmt: skip
+
+
+def _believed(entrance: Entrance, again: bool) -> tuple[str, ...]:
+    """Who a proxy in front says the client is: the last address that is not itself such a proxy, as nginx' realip."""
+    lines: tuple[str, ...] = ()
+    if again:
+        lines += (
+            "http-request set-src req.hdr_ip(X-Real-IP) if { so_name -m str again }",
+            "http-request set-var(txn.scheme) str(https) if { so_name -m str again }",
+        )
+    if not entrance.forwarded_from:
+        return lines
+    header, networks = entrance.forwarded_header, entrance.forwarded_from
+    known = f"{{ req.hdr({header}) -m found }}"
+    lines += (
+        *access.networks("believed", networks),
+        "http-request set-var(txn.believed) bool(true) if believed { req.hdr(X-Forwarded-Host) -m found }",
+        "http-request set-var(txn.scheme) req.hdr(X-Forwarded-Proto) if believed "
+        "{ req.hdr(X-Forwarded-Proto) -m str http https }",
+    )
+    if "0.0.0.0/0" in networks:
+        return (*lines, f"http-request set-src req.hdr_ip({header},1) if believed {known}")
+    return (*lines, *(f"http-request set-src req.hdr_ip({header},-{place}) if believed {known}"
+                      for place in range(1, _PROXIES_MOST + 1)))  # fmt: skip
+
+
+_PROXIES_MOST = 5
 # nginx compares the decoded path without //, /./ and /../ but passes on what the client sent. `txn.raw` is what was
 # sent, `txn.clean` the normal form that is still encoded (what a rewrite works on), and the path meanwhile is decoded.
 _TIDY = (
@@ -97,9 +139,11 @@ _OTHER_SPELLINGS = (
     "http-request set-pathq %[var(txn.raw)] if raw plain",
     "http-request allow if plain",
 )
-_FIELDS = (
+_FIND_EXPRESSION = (
     f"http-request set-var(txn.route) var(txn.key),concat(,txn.path),map_regm({REGEX_MAP}) "
-    f"if {{ var(txn.route) -m str {REGEX_HOST} }}",
+    f"if {{ var(txn.route) -m str {REGEX_HOST} }}"
+)
+_FIELDS = (
     "http-request set-var(txn.flags) var(txn.route),field(1,|)",
     "http-request set-var(txn.backend) var(txn.route),field(2,|)",
     "acl secure var(txn.flags) -m sub s",
@@ -114,12 +158,12 @@ _FIELDS = (
 )
 
 
-def _https(options: Options) -> tuple[str, ...]:
+def _https(options: Options, entrance: Entrance) -> tuple[str, ...]:
     port = "" if options.https_port == 443 else f":{options.https_port}"
     return (
         "http-request set-var(txn.sent) pathq",
         "http-request set-var(txn.sent) var(txn.raw) if raw",
-        f"http-request redirect location https://%[var(txn.host)]{port}%[var(txn.sent)] code 308 "
+        f"http-request redirect location https://%[var(txn.host)]{port}%[var(txn.sent)] code {entrance.redirect_code} "
         "if secure !tls !{ var(txn.path) -m beg /.well-known/acme-challenge/ }",
         "http-request set-pathq %[var(txn.raw)] if raw !rewrite",
     )
@@ -129,9 +173,12 @@ _ANSWERS = (
     f"http-request return status 404 {HTML} lf-file pages/unknown.html if {{ var(txn.flags) -m sub n }}",
     f"http-request return status 503 {HTML} hdr Retry-After 5 lf-file pages/unavailable.html "
     "if { var(txn.flags) -m sub u }",
+    f"http-request return status 503 {HTML} hdr Retry-After 60 lf-file pages/maintenance.html "
+    "if { var(txn.flags) -m sub m }",
+    "http-request set-var(txn.location) var(txn.route),field(4,|,0) if { var(txn.flags) -m sub r }",
+    "http-request set-var(txn.location) var(txn.location),concat(,txn.sent) if { var(txn.flags) -m sub k }",
     *(
-        f"http-request redirect location %[var(txn.route),field(4,|,0)] code {code} "
-        f"if {{ var(txn.flags) -m sub r{code} }}"
+        f"http-request redirect location %[var(txn.location)] code {code} if {{ var(txn.flags) -m sub r{code} }}"
         for code in _REDIRECT_CODES
     ),
 )
@@ -142,64 +189,32 @@ _REWRITE = (
 )
 
 
-def canary_rules(canaries: Iterable[Canary]) -> tuple[str, ...]:
-    """How a canary is chosen: by header, then cookie, then by lot, as in ingress-nginx.
-
-    Weights, values and backends are in a map; only a header or cookie name that nobody used before is a new rule.
-    """
-    found = tuple(canaries)
-    headers = sorted({canary.header for canary in found if canary.header})
-    cookies = sorted({canary.cookie for canary in found if canary.cookie})
-    return (
-        f"http-request set-var(txn.canary) var(txn.route),field(3,|),map_str({CANARY_MAP}) "
-        "if { var(txn.flags) -m sub c }",
-        "acl canary var(txn.canary) -m found",
-        "acl picked var(txn.pick) -m found",
-        *(rule for name in headers for rule in _by_header(name)),
-        *(rule for name in cookies for rule in _by_cookie(name)),
-        "http-request set-var(txn.share) var(txn.canary),field(1,|) if canary !picked",
-        "http-request set-var(txn.lot) rand(1000000) if canary !picked",
-        "http-request set-var(txn.pick) str(yes) if canary !picked { var(txn.lot),sub(txn.share) -m int lt 0 }",
-        "http-request set-var(txn.backend) var(txn.canary),field(2,|) if canary { var(txn.pick) -m str yes }",
+def frontend(edge: Edge, options: Options, maps: Mapping[str, object]) -> Section:
+    """The one frontend, for HTTP and HTTPS; `maps` are those that there are."""
+    routes, entrance = edge.routes, edge.entrance
+    canaries = tuple(
+        route.action.canaries for route in routes if isinstance(route.action, Forward) and route.action.canaries
     )
-
-
-def _by_header(name: str) -> tuple[str, ...]:
-    this = f"canary !picked {{ var(txn.canary),field(3,|) -m str {name} }}"
-    valued = "{ var(txn.value) -m len gt 0 }"
-    return (
-        "http-request set-var(txn.value) var(txn.canary),field(4,|) if canary",
-        f"http-request set-var(txn.pick) str(yes) if {this} {valued} {{ req.hdr({name}),strcmp(txn.value) -m int 0 }}",
-        f"http-request set-var(txn.pick) str(yes) if {this} !{valued} {{ req.hdr({name}) -m str always }}",
-        f"http-request set-var(txn.pick) str(no) if {this} !{valued} {{ req.hdr({name}) -m str never }}",
-    )
-
-
-def _by_cookie(name: str) -> tuple[str, ...]:
-    this = f"canary !picked {{ var(txn.canary),field(5,|) -m str {name} }}"
-    return tuple(
-        f"http-request set-var(txn.pick) str({pick}) if {this} {{ req.cook({name}) -m str {value} }}"
-        for pick, value in (("yes", "always"), ("no", "never"))
-    )
-
-
-def frontend(options: Options, canaries: Iterable[Canary]) -> Section:
-    """The one frontend, for HTTP and HTTPS."""
+    again = extras.asks_itself(backend.profile for backend in edge.backends)
     return Section(
         "frontend edge from edge",
         (
-            *_binds(options),
+            *_binds(edge, options, again),
             *logging.captures(options),
             *_TESTS,
+            *(("acl tls var(txn.scheme) -m str https",) if again or entrance.forwarded_from else ()),
             *_GUARD,
-            *_HEADERS,
+            *_headers(entrance, again),
             *logging.trace(options),
             *logging.late_captures(options),
+            *_answers(entrance),
             *_DECIDED,
             *_OTHER_SPELLINGS,
+            _FIND_EXPRESSION,
+            *(conditions.rules(routes, CONDITION_MAP, OTHERWISE_MAP, MATCH_MAP) if MATCH_MAP in maps else ()),
             *_FIELDS,
-            *canary_rules(canaries),
-            *_https(options),
+            *canary_rules(canaries, PATTERN_MAP),
+            *_https(options, entrance),
             *_ANSWERS,
             *_REWRITE,
             "use_backend %[var(txn.backend)] if { var(txn.backend) -m found }",
@@ -208,6 +223,20 @@ def frontend(options: Options, canaries: Iterable[Canary]) -> Section:
     )
 
 
-def _binds(options: Options) -> tuple[str, ...]:
-    https = f"bind {options.https} ssl crt {DEFAULT_CERTIFICATE} crt-list {CRT_LIST} alpn h2,http/1.1"
-    return ((f"bind {options.http}",) if options.http else ()) + ((https,) if options.https else ())
+def _answers(entrance: Entrance) -> tuple[str, ...]:
+    """What every answer gets or loses. HSTS only where a certificate was made for the host and HTTP leads to HTTPS."""
+    lines = tuple(f"http-response del-header {name}" for name in entrance.hide_headers)
+    lines += tuple(f"http-after-response set-header {name} {text.literal(value)}"
+                   for name, value in entrance.response_headers)  # fmt: skip
+    if entrance.hsts:
+        lines += (f'http-after-response set-header Strict-Transport-Security "{entrance.hsts}" if secured tls',)
+    if entrance.gzip_types:
+        lines += ("filter compression", "compression algo gzip", f"compression type {' '.join(entrance.gzip_types)}")
+    return lines
+
+
+def _binds(edge: Edge, options: Options, again: bool) -> tuple[str, ...]:
+    proxy = " accept-proxy" if edge.entrance.proxy_protocol else ""
+    tls = f"{extras.tls_bind(edge, options)} ssl crt {DEFAULT_CERTIFICATE} crt-list {CRT_LIST} alpn h2,http/1.1"
+    found = ((f"bind {options.http}{proxy}",) if options.http else ()) + ((tls,) if options.https else ())
+    return (*found, extras.again(options)) if again else found

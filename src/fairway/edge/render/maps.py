@@ -5,8 +5,10 @@ Everything else is `FLAGS|BACKEND|CANARY|ARGUMENT` with the flags
 
     s  redirect plain HTTP to HTTPS      n  answer 404           rCODE  redirect to ARGUMENT
     c  CANARY is a key of the canary map u  answer 503           w      the path becomes ARGUMENT
+    k  … and what was sent follows       m  answer maintenance
 
-and `~` says that the paths of this host are expressions. The rules that read them are in `frontend.py`.
+`~` says that the paths of this host are expressions, and `@KEY` that the route has conditions. The rules that read them
+are in `frontend.py`, `canary.py` and `conditions.py`.
 """
 
 import hashlib
@@ -15,11 +17,17 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from fairway.edge.ir import Canary, Forward, NotFound, PathKind, Redirect, Route
+from fairway.edge.ir import Canary, Forward, Maintenance, NotFound, PathKind, Redirect, Route
 from fairway.edge.place import Placement
+from fairway.edge.render.conditions import signature
 from fairway.edge.render.rendered import CANARY_MAP, EXACT_MAP, PREFIX_MAP, REGEX_MAP
 
 REGEX_HOST = "~"
+PASSTHROUGH_MAP = "maps/passthrough.map"
+PATTERN_MAP = "maps/pattern.map"
+CONDITION_MAP = "maps/condition.map"
+OTHERWISE_MAP = "maps/otherwise.map"
+MATCH_MAP = "maps/match.map"
 _DRAWS = 1_000_000
 
 
@@ -36,8 +44,13 @@ def maps(routes: Iterable[Route], placement: Placement) -> Maps:
     prefix: dict[str, str] = {}
     regex: list[tuple[str, str]] = []
     values = _Values(placement)
+    waiting: list[Route] = []
     for route in routes:
-        value = values.of(route)
+        if route.match.conditions:
+            waiting.append(route)  # those of a place come right before the one without
+            continue
+        value = values.conditional(waiting, route) if waiting else values.of(route)
+        waiting = []
         if route.match.kind is PathKind.REGEX:
             prefix[f"{route.match.host}/"] = REGEX_HOST
             regex.append((_expression(route), value))
@@ -45,7 +58,11 @@ def maps(routes: Iterable[Route], placement: Placement) -> Maps:
             is_exact, key = route.match.key
             (exact if is_exact else prefix)[key] = value
     keyed = {EXACT_MAP: exact, PREFIX_MAP: prefix, CANARY_MAP: values.canaries}
-    return Maps(keyed, {REGEX_MAP: tuple(regex)})
+    keyed |= {name: entries for name, entries in values.conditions.items() if entries}
+    ordered = {REGEX_MAP: tuple(regex)}
+    ordered |= {PATTERN_MAP: tuple(values.patterns)} if values.patterns else {}
+    ordered |= {MATCH_MAP: tuple(values.matches)} if values.matches else {}
+    return Maps(keyed, ordered)
 
 
 def _expression(route: Route) -> str:
@@ -54,28 +71,48 @@ def _expression(route: Route) -> str:
 
 
 class _Values:
-    """Makes values, and the canary entries that they point to."""
+    """Makes values, and the entries of other maps that they point to."""
 
     def __init__(self, placement: Placement) -> None:
         self._placement = placement
         self.canaries: dict[str, str] = {}
+        self.patterns: list[tuple[str, str]] = []
+        self.matches: list[tuple[str, str]] = []
+        self.conditions: dict[str, dict[str, str]] = {CONDITION_MAP: {}, OTHERWISE_MAP: {}}
 
-    def of(self, route: Route) -> str:
+    def of(self, route: Route, *, plain: bool = True) -> str:
+        """`plain`: a route that needs nothing else may be its backend alone."""
         secure = "s" if route.https_only else ""
         match route.action:
             case NotFound():
                 return f"{secure}n|||"
-            case Redirect(code=code, location=location):
-                return f"{secure}r{code}|||{location}"
+            case Maintenance():
+                return f"{secure}m|||"
+            case Redirect(code=code, location=location, keep=keep):
+                argument = location.replace("$", "\\") if route.match.kind is PathKind.REGEX else location
+                return f"{secure}r{code}{'k' if keep else ''}|||{argument}"
             case Forward() as forward:
-                return self._forward(route, forward, secure)
+                return self._forward(route, forward, secure, plain)
 
-    def _forward(self, route: Route, forward: Forward, flags: str) -> str:
+    def conditional(self, routes: list[Route], otherwise: Route) -> str:
+        """One entry per route with conditions, each pointing to the next, and what counts when none is met."""
+        links = [(signature(route.match.conditions), _patterns(route), self.of(route, plain=False)) for route in routes]
+        last = self.of(otherwise, plain=False)
+        place = f"{otherwise.match.host} {otherwise.match.kind.value} {otherwise.match.path}"
+        name = hashlib.sha256(f"{place}".encode()).hexdigest()[:12]
+        for number, (sign, patterns, value) in enumerate(links):
+            following = f"{name}.{number + 1}" if number + 1 < len(links) else ""
+            self.conditions[CONDITION_MAP][f"{name}.{number}"] = f"{sign}|{following}"
+            self.matches.append((f"^{re.escape(f'{name}.{number}')}={patterns}$", value))
+        self.conditions[OTHERWISE_MAP][f"{name}.0"] = last
+        return f"@{name}.0"
+
+    def _forward(self, route: Route, forward: Forward, flags: str, plain: bool) -> str:
         name = self._placement.names[forward.backend]
-        canary = self._canary(forward.canary) if forward.canary else ""
+        canary = self._chain(forward.canaries)
         if not self._serves(forward.backend):
             return f"{flags}u|{name}||"
-        if not canary and not forward.rewrite and route.match.kind is not PathKind.REGEX:
+        if plain and not canary and not forward.rewrite and route.match.kind is not PathKind.REGEX:
             return f"{flags}|{name}" if flags else name
         flags += ("c" if canary else "") + ("w" if forward.rewrite else "")
         rewrite = forward.rewrite.replace("$", "\\") if forward.rewrite else ""
@@ -84,12 +121,32 @@ class _Values:
     def _serves(self, backend: str) -> bool:
         return any(self._placement.slots[self._placement.names[backend]])
 
-    def _canary(self, canary: Canary) -> str:
-        if not self._serves(canary.backend):
-            return ""
-        share = min(canary.weight * _DRAWS // canary.weight_total, _DRAWS)
+    def _chain(self, canaries: tuple[Canary, ...]) -> str:
+        """The key of the first; each entry holds its share of all draws and the key of the next."""
+        low, shares = 0, []
+        for canary in canaries:
+            if self._serves(canary.backend):
+                high = min(low + canary.weight * _DRAWS // canary.weight_total, _DRAWS)
+                shares.append((canary, low, high))
+                low = high
+        key = ""
+        for canary, low, high in reversed(shares):
+            key = self._canary(canary, low, high, key)
+        return key
+
+    def _canary(self, canary: Canary, low: int, high: int, following: str) -> str:
         name = self._placement.names[canary.backend]
-        value = f"{share}|{name}|{canary.header}|{canary.header_value}|{canary.cookie}"
-        key = hashlib.sha256(value.encode()).hexdigest()[:12]
+        # With a pattern the value's place is taken by a mark, and the pattern map knows the rest.
+        wanted = "~" if canary.header_pattern else canary.header_value
+        sticky = "|".join(canary.sticky)
+        value = f"{low}|{high}|{name}|{canary.header}|{wanted}|{canary.cookie}|{sticky}|{following}"
+        key = hashlib.sha256(f"{value}{canary.header_pattern}".encode()).hexdigest()[:12]
+        if canary.header_pattern and key not in self.canaries:
+            self.patterns.append((f"^{key}=(?:.*(?:{canary.header_pattern}))", "yes"))
         self.canaries[key] = value
         return key
+
+
+def _patterns(route: Route) -> str:
+    found = [one.value if one.regex else re.escape(one.value) for one in route.match.conditions]
+    return "".join(f"(?:{one});" for one in found)

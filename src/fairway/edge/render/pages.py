@@ -47,6 +47,12 @@ _UNAVAILABLE = _page(
     "<code>kubectl get pods</code> shows whether its pods are ready.",
     filled=True,
 )
+_MAINTENANCE = _page(
+    503,
+    "Back in a moment",
+    f"<code>{_HOST}</code> is being worked on. Nothing is lost; please try again in a few minutes.",
+    filled=True,
+)
 ERRORS: Mapping[int, str] = {
     400: "pages/400.html",
     403: "pages/403.html",
@@ -62,6 +68,7 @@ ERRORS: Mapping[int, str] = {
 PAGES: Mapping[str, str] = {
     "pages/unknown.html": _UNKNOWN,
     "pages/unavailable.html": _UNAVAILABLE,
+    "pages/maintenance.html": _MAINTENANCE,
     ERRORS[400]: _page(400, "This request could not be understood", "It is not proper HTTP."),
     ERRORS[403]: _page(403, "You may not see this", "Access from your network address is not allowed."),
     ERRORS[408]: _page(408, "The request took too long", "It did not arrive in time. Please try again."),

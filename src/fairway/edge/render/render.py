@@ -1,16 +1,17 @@
 """The whole of it: sections, maps, pages, slots and certificates."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import msgspec
 
-from fairway.edge.ir import Canary, Edge, Forward
+from fairway.edge.ir import ANY_HOST, Edge, Entrance, Profile
 from fairway.edge.place import Placement
-from fairway.edge.render import pages, tuning
+from fairway.edge.render import extras, pages, tuning
 from fairway.edge.render.backend import backend
 from fairway.edge.render.frontend import HTML, frontend
 from fairway.edge.render.logging import ring
 from fairway.edge.render.maps import maps
+from fairway.edge.render.names import INNER_MAP
 from fairway.edge.render.rendered import TUNING_MAP, Options, Rendered, Section
 
 _DEFAULTS = (
@@ -41,35 +42,57 @@ def render(edge: Edge, placement: Placement, options: Options, previous: Rendere
     `previous` only saves work: backends of the same shape are taken from it. It must have the same options.
     """
     entries = maps(edge.routes, placement)
+    profiles = _profiles(placement)
+    more = extras.maps(edge, placement.names)
+    keyed = {**entries.keyed, **more, TUNING_MAP: tuning.entries(placement.tunings)}
     sections = (
-        _global(options),
+        _global(options, profiles),
         *ring(options),
-        _defaults(),
-        frontend(options, _canaries(edge)),
-        *_backends(placement, options, previous),
+        _defaults(edge.entrance),
+        _TCP_DEFAULTS,
+        frontend(edge, options, entries.ordered),
+        *((extras.inner(options),) if INNER_MAP in more else ()),
+        *extras.doors(edge, options),
+        *extras.sections(profiles),
+        *_backends(edge, placement, options, previous),
     )
     return Rendered(
         sections=sections,
-        pages=pages.PAGES,
-        maps={**entries.keyed, TUNING_MAP: tuning.entries(placement.tunings)},
+        pages={**pages.PAGES, **extras.files(edge, profiles)},
+        maps=keyed,
         ordered_maps=entries.ordered,
         placement=placement,
         certificates={certificate.name: certificate for certificate in edge.certificates},
     )
 
 
-def _backends(placement: Placement, options: Options, previous: Rendered | None) -> Iterator[Section]:
+def _profiles(placement: Placement) -> tuple[Profile, ...]:
+    """All that backends have, each once."""
+    found = {id(shape.profile): shape.profile for shape in placement.shapes.values()}
+    return tuple(found.values())
+
+
+def _backends(edge: Edge, placement: Placement, options: Options, previous: Rendered | None) -> Iterator[Section]:
     known = {section.backend: section for section in previous.sections} if previous else {}
     shapes = previous.placement.shapes if previous else {}
+    hosts = (
+        frozenset(route.match.host for route in edge.routes) - {ANY_HOST} if _look_at_hosts(placement) else frozenset()
+    )
     for name, shape in placement.shapes.items():
-        if shapes.get(name) is shape and name in known:
+        profile = shape.profile
+        alone = not (profile.limits or profile.external_auth or profile.mirror)  # looks at nothing but its profile
+        if alone and shapes.get(name) is shape and name in known:
             yield known[name]
         else:
-            section = backend(name, shape, options)
+            section = backend(name, shape, options, edge.entrance, hosts)
             yield msgspec.structs.replace(section, lines=(*tuning.rules(name, shape), *section.lines))
 
 
-def _global(options: Options) -> Section:
+def _look_at_hosts(placement: Placement) -> bool:
+    return any(profile.external_auth or profile.mirror for profile in _profiles(placement))
+
+
+def _global(options: Options, profiles: tuple[Profile, ...]) -> Section:
     lines = [
         "description fairway edge",
         "stats socket unix@haproxy.sock mode 600 level admin expose-fd listeners",
@@ -80,6 +103,9 @@ def _global(options: Options) -> Section:
         "expose-experimental-directives",  # normalize-uri, experimental by name in every version up to 3.4
         "chroot root",
     ]
+    if extras.needs_lua(profiles):
+        # Authentication servers are often in the cluster with certificates of nobody; nginx does not check them either.
+        lines += [f"lua-load-per-thread {extras.LUA_FILE}", "httpclient.ssl.verify none"]
     if options.threads:
         lines.append(f"nbthread {options.threads}")
     if options.run_as:
@@ -87,12 +113,27 @@ def _global(options: Options) -> Section:
     return Section("global", tuple(lines))
 
 
-def _defaults() -> Section:
+def _defaults(entrance: Entrance) -> Section:
     errors = tuple(f"http-error status {code} {HTML} file {name}" for code, name in pages.ERRORS.items())
-    return Section("defaults edge", (*_DEFAULTS, *errors))
+    lines = {line.rpartition(" ")[0]: line for line in _DEFAULTS}
+    if entrance.connect_timeout_seconds:
+        lines["timeout connect"] = f"timeout connect {entrance.connect_timeout_seconds}s"
+    if entrance.read_timeout_seconds:
+        lines["timeout server"] = f"timeout server {entrance.read_timeout_seconds}s"
+    return Section("defaults edge", (*lines.values(), *errors))
 
 
-def _canaries(edge: Edge) -> Iterable[Canary]:
-    for route in edge.routes:
-        if isinstance(route.action, Forward) and route.action.canary:
-            yield route.action.canary
+_TCP_DEFAULTS = Section(
+    "defaults tcp",
+    (
+        "mode tcp",
+        "timeout connect 2s",
+        "timeout client 1h",
+        "timeout server 1h",
+        "timeout client-fin 10s",
+        "timeout queue 5s",
+        "balance roundrobin",
+        "retries 3",
+        "option redispatch 1",
+    ),
+)

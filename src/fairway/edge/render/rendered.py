@@ -21,6 +21,7 @@ _NOWHERE = Server("127.0.0.1", 1)  # an empty slot needs some address
 class Options(msgspec.Struct, frozen=True):
     """What does not come from the cluster. `http` and `https` are addresses as `bind` takes them; "" is none.
 
+    `version` is HAProxy's; `tcp_address` is where TCP services listen.
     `log`: a line about every request to the socket in `render/logging.py`; `trace`: W3C trace context.
     """
 
@@ -33,6 +34,8 @@ class Options(msgspec.Struct, frozen=True):
     hard_stop_seconds: int = 3600
     log: bool = False
     trace: bool = False
+    version: tuple[int, int] = (2, 8)
+    tcp_address: str = "*"
 
 
 class Section(msgspec.Struct, frozen=True):
@@ -72,7 +75,7 @@ def files(rendered: Rendered) -> dict[str, str]:
         found[name] = _map(tuple(entries.items()))
     for name, ordered in rendered.ordered_maps.items():
         found[name] = _map(ordered)
-    found[CRT_LIST] = "".join(f"{certificate_file(cert.name)} {' '.join(cert.hosts)}\n" for cert in _listed(rendered))
+    found[CRT_LIST] = "".join(f"{_listed_as(cert)}\n" for cert in _listed(rendered))
     for cert in rendered.certificates.values():
         found[certificate_file(cert.name)] = cert.pem
     return found
@@ -81,6 +84,27 @@ def files(rendered: Rendered) -> dict[str, str]:
 def certificate_file(name: str) -> str:
     """Where a certificate lies, and what it is called in the list and on the socket."""
     return f"certs/{name}.pem"
+
+
+def authority_file(name: str) -> str:
+    """Where the authority of a certificate's clients lies."""
+    return f"certs/{name}.authority.crt"
+
+
+def certificate_options(certificate: Certificate) -> str:
+    """What stands between the file and the hosts; "" is nothing."""
+    words = []
+    if certificate.client_authority:
+        words += [f"ca-file {authority_file(certificate.name)}", "verify optional", "crt-ignore-err all"]
+        words += ["ca-ignore-err all"]
+    if certificate.ciphers:
+        words.append(f"ciphers {certificate.ciphers}")
+    return f"[{' '.join(words)}]" if words else ""
+
+
+def _listed_as(certificate: Certificate) -> str:
+    words = (certificate_file(certificate.name), certificate_options(certificate), *certificate.hosts)
+    return " ".join(word for word in words if word)
 
 
 def _listed(rendered: Rendered) -> Iterator[Certificate]:

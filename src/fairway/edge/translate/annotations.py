@@ -1,230 +1,102 @@
-"""The nginx.ingress.kubernetes.io annotations: one table, and what an Ingress asks for with them.
+"""The annotations of one Ingress, read by the table, to its settings."""
 
-Meaning and defaults follow ingress-nginx v1.15 (docs/user-guide/nginx-configuration/annotations.md).
-"""
-
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
-from fairway.edge.ir import Affinity, Cors, Profile, Protocol
-from fairway.edge.translate import checks
 from fairway.edge.translate.checks import Refused
+from fairway.edge.translate.settings import Settings
+from fairway.edge.translate.table import ALIASES, DEPRECATED, OWN_PREFIX, PREFIX, TABLE, Annotation, How
+from fairway.kube.api.meta import ObjectKey
 
-PREFIX = "nginx.ingress.kubernetes.io/"
-_WEEK_SECONDS = 7 * 24 * 3600
 _CHARACTERS_MAX = 16 * 1024
-_CORS_METHODS = "GET, PUT, POST, DELETE, PATCH, OPTIONS"
-_CORS_HEADERS = (
-    "DNT,Keep-Alive,User-Agent,X-Requested-With,If-Modified-Since,Cache-Control,Content-Type,Range,Authorization"
-)
+_NOBODY = ObjectKey("", "")
+_FIELDS = frozenset(Settings.__struct_fields__)
 
 
-class Settings(msgspec.Struct, frozen=True):
-    """What the annotations of one Ingress ask for; the defaults are those of an Ingress without any."""
+class Reading(msgspec.Struct, frozen=True):
+    """The settings; what was refused (its setting keeps the default); warnings with their reasons."""
 
-    rewrite_target: str = ""
-    use_regex: bool = False
-    ssl_redirect: bool = True
-    force_ssl_redirect: bool = False
-    app_root: str = ""
-    permanent_redirect: str = ""
-    permanent_redirect_code: int = 301
-    temporal_redirect: str = ""
-    temporal_redirect_code: int = 302
-    canary: bool = False
-    canary_weight: int = 0
-    canary_weight_total: int = 100
-    canary_by_header: str = ""
-    canary_by_header_value: str = ""
-    canary_by_cookie: str = ""
-    backend_protocol: str = "HTTP"
-    proxy_connect_timeout: int | None = None
-    proxy_read_timeout: int | None = None
-    proxy_send_timeout: int | None = None
-    proxy_body_size: int | None = None
-    allowlist_source_range: tuple[str, ...] = ()
-    denylist_source_range: tuple[str, ...] = ()
-    upstream_vhost: str = ""
-    enable_cors: bool = False
-    cors_allow_origin: tuple[str, ...] = ("*",)
-    cors_allow_methods: str = _CORS_METHODS
-    cors_allow_headers: str = _CORS_HEADERS
-    cors_expose_headers: str = ""
-    cors_allow_credentials: bool = True
-    cors_max_age: int = 1728000
-    affinity: str = ""
-    session_cookie_name: str = "INGRESSCOOKIE"
-    session_cookie_max_age: int | None = None
-    session_cookie_path: str = ""
-    session_cookie_samesite: str = ""
-    session_cookie_secure: bool = False
-    closed: bool = False
-
-    @property
-    def redirect(self) -> tuple[int, str] | None:
-        """Where every path of the Ingress goes; the temporal one wins, as in ingress-nginx."""
-        if self.temporal_redirect:
-            return self.temporal_redirect_code, self.temporal_redirect
-        if self.permanent_redirect:
-            return self.permanent_redirect_code, self.permanent_redirect
-        return None
-
-    @property
-    def profile(self) -> Profile:
-        """What the backends of the Ingress must do."""
-        timeouts = [seconds for seconds in (self.proxy_read_timeout, self.proxy_send_timeout) if seconds is not None]
-        return Profile(
-            protocol=Protocol(self.backend_protocol.lower()),
-            connect_timeout_seconds=self.proxy_connect_timeout,
-            read_timeout_seconds=max(timeouts, default=None),
-            body_bytes_max=self.proxy_body_size or None,
-            allowed_sources=NOBODY if self.closed else self.allowlist_source_range,
-            denied_sources=self.denylist_source_range,
-            upstream_host=self.upstream_vhost,
-            cors=self._cors() if self.enable_cors else None,
-            affinity=self._affinity() if self.affinity else None,
-        )
-
-    def _cors(self) -> Cors:
-        return Cors(
-            origins=self.cors_allow_origin,
-            methods=self.cors_allow_methods,
-            headers=self.cors_allow_headers,
-            expose=self.cors_expose_headers,
-            credentials=self.cors_allow_credentials,
-            max_age_seconds=self.cors_max_age,
-        )
-
-    def _affinity(self) -> Affinity:
-        return Affinity(
-            cookie=self.session_cookie_name,
-            max_age_seconds=self.session_cookie_max_age,
-            path=self.session_cookie_path,
-            same_site=self.session_cookie_samesite,
-            secure=self.session_cookie_secure,
-        )
+    settings: Settings
+    refused: tuple[Refused, ...]
+    warnings: tuple[tuple[str, str], ...]
 
 
-def _number(least: int, most: int) -> Callable[[str], int]:
-    return lambda text: checks.number(text, least, most)
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    return lambda text: checks.one_of(text, *words)
-
-
-def _redirect_code(text: str) -> int:
-    return int(checks.one_of(text, "301", "302", "303", "307", "308"))
-
-
-_SECONDS = _number(1, _WEEK_SECONDS)
-NATIVE: Mapping[str, Callable[[str], Any]] = {
-    "rewrite-target": checks.target,
-    "use-regex": checks.boolean,
-    "ssl-redirect": checks.boolean,
-    "force-ssl-redirect": checks.boolean,
-    "app-root": checks.path,
-    "permanent-redirect": checks.url,
-    "permanent-redirect-code": _redirect_code,
-    "temporal-redirect": checks.url,
-    "temporal-redirect-code": _redirect_code,
-    "canary": checks.boolean,
-    "canary-weight": _number(0, 1_000_000),
-    "canary-weight-total": _number(1, 1_000_000),
-    "canary-by-header": checks.token,
-    "canary-by-header-value": checks.token,
-    "canary-by-cookie": checks.token,
-    "backend-protocol": _one_of("HTTP", "HTTPS", "GRPC", "GRPCS"),
-    "proxy-connect-timeout": _SECONDS,
-    "proxy-read-timeout": _SECONDS,
-    "proxy-send-timeout": _SECONDS,
-    "proxy-body-size": checks.size,
-    "allowlist-source-range": checks.networks,
-    "denylist-source-range": checks.networks,
-    "upstream-vhost": checks.exact_host,
-    "enable-cors": checks.boolean,
-    "cors-allow-origin": checks.origins,
-    "cors-allow-methods": checks.token_list,
-    "cors-allow-headers": checks.token_list,
-    "cors-expose-headers": checks.token_list,
-    "cors-allow-credentials": checks.boolean,
-    "cors-max-age": _number(0, 2_000_000_000),
-    "affinity": _one_of("cookie"),
-    "session-cookie-name": checks.token,
-    "session-cookie-max-age": _number(0, 2_000_000_000),
-    "session-cookie-path": checks.cookie_path,
-    "session-cookie-samesite": _one_of("None", "Lax", "Strict"),
-    "session-cookie-secure": checks.boolean,
-}
-"""What works, and how its text is read; the field of `Settings` has the same name."""
-
-ALIASES: Mapping[str, str] = {"whitelist-source-range": "allowlist-source-range"}
-
-HARMLESS = frozenset(
-    {
-        "affinity-mode",  # the cookie stays valid while its server exists, which is `persistent`
-        "auth-keepalive",
-        "auth-keepalive-requests",
-        "auth-keepalive-share-vars",
-        "auth-keepalive-timeout",
-        "client-body-buffer-size",
-        "connection-proxy-header",
-        "enable-rewrite-log",
-        "http2-push-preload",
-        "preserve-trailing-slash",
-        "proxy-buffer-size",
-        "proxy-buffering",
-        "proxy-buffers-number",
-        "proxy-busy-buffers-size",
-        "proxy-max-temp-file-size",
-        "proxy-request-buffering",
-        "ssl-prefer-server-ciphers",
-    }
-)
-"""What has no meaning on a proxy that streams, or is always so."""
-
-
-PROTECTING = frozenset(
-    {
-        "allowlist-source-range",
-        "auth-secret",
-        "auth-tls-match-cn",
-        "auth-tls-secret",
-        "auth-tls-verify-client",
-        "auth-type",
-        "auth-url",
-        "denylist-source-range",
-        "satisfy",
-    }
-)
-"""What keeps people out. When one of these cannot be obeyed nobody is let in, as ingress-nginx denies the location."""
-
-NOBODY = ("0.0.0.0/32",)  # no client has this address
-
-
-def read(annotations: Mapping[str, str]) -> tuple[Settings, tuple[Refused, ...], tuple[str, ...]]:
-    """The settings, what was refused (its setting keeps the default), and the names that are not supported."""
-    fields: dict[str, Any] = {}
+def read(annotations: Mapping[str, str], owner: ObjectKey = _NOBODY) -> Reading:
+    """Everything of ingress-nginx and of Fairway among `annotations`; the rest is not looked at."""
+    fields: dict[str, Any] = {"owner": owner}
     refused: list[Refused] = []
-    unsupported: list[str] = []
-    for name, text in sorted(annotations.items()):
-        if not name.startswith(PREFIX):
+    warnings: list[tuple[str, str]] = []
+    for name, text in sorted(annotations.items(), key=_aliases_first):
+        if not name.startswith((PREFIX, OWN_PREFIX)):
             continue
-        short = ALIASES.get(name.removeprefix(PREFIX), name.removeprefix(PREFIX))
+        row = TABLE.get(name)
+        if row is None:
+            warnings += _unknown(name)
+            continue
         try:
-            if len(text) > _CHARACTERS_MAX:
-                raise Refused(f"{len(text)} characters are more than {_CHARACTERS_MAX}")
-            if short in NATIVE:
-                fields[short.replace("-", "_")] = NATIVE[short](text.strip())
-            elif short in PROTECTING:
-                raise Refused("this protection is not supported")
-            elif short not in HARMLESS:
-                unsupported.append(name)
+            value = _value(row, text)
         except Refused as error:
-            closed = "; nobody is let in meanwhile" if short in PROTECTING else ""
-            refused.append(Refused(f"annotation {name}: {error}{closed}"))
-            if short in PROTECTING:
-                fields["closed"] = True
-    return Settings(**fields), tuple(refused), tuple(unsupported)
+            _mistake(row, name, error, fields, refused, warnings)
+            continue
+        warnings += _said(row, name, value)
+        if row.field in _FIELDS:
+            fields[row.field] = value
+    return Reading(Settings(**fields), tuple(refused), tuple(warnings))
+
+
+def _aliases_first(item: tuple[str, str]) -> tuple[bool, str]:
+    """So that the real name has the last word."""
+    return item[0].removeprefix(PREFIX) not in ALIASES, item[0]
+
+
+def _value(row: Annotation, text: str) -> Any:
+    if len(text) > _CHARACTERS_MAX:
+        raise Refused(f"{len(text)} characters are more than {_CHARACTERS_MAX}")
+    return row.read(text.strip())
+
+
+def _mistake(
+    row: Annotation,
+    name: str,
+    error: Refused,
+    fields: dict[str, Any],
+    refused: list[Refused],
+    warnings: list[tuple[str, str]],
+) -> None:
+    """A value that cannot be read refuses the Ingress where it would mean something."""
+    message = f"annotation {name}: {error}"
+    if row.how is How.HARMLESS:
+        warnings.append(("InvalidAnnotation", f"{message}; it would have no effect anyway"))
+        return
+    if row.protects:
+        fields["closed"] = True
+        message += "; nobody is let in meanwhile"
+    refused.append(Refused(message))
+
+
+def _said(row: Annotation, name: str, value: Any) -> Iterator[tuple[str, str]]:
+    if value in row.idle:
+        return
+    if row.how is How.REFUSED:
+        yield "UnsupportedAnnotation", f"annotation {name} is not supported and has no effect; use {row.note}"
+    elif row.how is How.PARTIAL and not _complete(row.name, value):
+        yield "PartialAnnotation", f"annotation {name} is obeyed in part: {row.note}"
+
+
+def _complete(name: str, value: Any) -> bool:
+    """Whether a value is among what works of an annotation that works in part."""
+    if name == "proxy-next-upstream":
+        return not {"http_403", "http_429", "non_idempotent"} & set(value)
+    if name == "configuration-snippet":
+        return all(one.flag != "last" for one in value)
+    return False
+
+
+def _unknown(name: str) -> Iterator[tuple[str, str]]:
+    instead = DEPRECATED.get(name.removeprefix(PREFIX))
+    if instead:
+        yield "UnsupportedAnnotation", f"annotation {name} is of an older version and has no effect; use {instead}"
+    else:
+        yield "UnsupportedAnnotation", f"annotation {name} is not known and has no effect"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from fairway.edge.ir import Server
 from fairway.edge.snapshot import Snapshot
-from fairway.edge.translate.part import ServiceRef
+from fairway.edge.translate.references import ServiceRef
 from fairway.kube.api.meta import ObjectKey
 from fairway.kube.api.services import Endpoint, EndpointSlice, Service, ServicePort
 
@@ -17,11 +17,11 @@ class Unresolved(Exception):
         self.reason = reason
 
 
-def servers(ref: ServiceRef, snapshot: Snapshot) -> tuple[Server, ...]:
+def servers(ref: ServiceRef, snapshot: Snapshot, *, virtual: bool = False) -> tuple[Server, ...]:
     """The ready endpoints; when there are none, those that still serve while they terminate.
 
     That second choice is KEP-1669: the last pods of a Service go on answering until they are gone.
-    Raises Unresolved.
+    `virtual`: the address of the Service instead, which the service proxy spreads. Raises Unresolved.
     """
     service = snapshot.services.get(ObjectKey(ref.namespace, ref.name))
     if service is None:
@@ -33,6 +33,8 @@ def servers(ref: ServiceRef, snapshot: Snapshot) -> tuple[Server, ...]:
             "use a Service without selector and an EndpointSlice with the addresses",
         )
     port = _port(ref, service)
+    if virtual and service.spec.cluster_ip not in ("", "None"):
+        return (Server(service.spec.cluster_ip, port.port),)
     found = tuple(_addresses(port, snapshot.slices.get(service.metadata.key, ())))
     ready = {server for server, endpoint in found if endpoint.ready and not endpoint.terminating}
     return tuple(sorted(ready or {server for server, endpoint in found if endpoint.serving and endpoint.terminating}))
@@ -40,7 +42,7 @@ def servers(ref: ServiceRef, snapshot: Snapshot) -> tuple[Server, ...]:
 
 def _port(ref: ServiceRef, service: Service) -> ServicePort:
     for port in service.spec.ports:
-        if ref.port in (port.port, port.name) and port.protocol == "TCP":
+        if (ref.port in (port.port, port.name) or ref.port == 0) and port.protocol == "TCP":
             return port
     listed = ", ".join(f"{port.port}" + (f" ({port.name})" if port.name else "") for port in service.spec.ports)
     raise Unresolved(

@@ -7,7 +7,7 @@ import msgspec
 
 from fairway.edge.ir import Certificate, Problem
 from fairway.edge.snapshot import Snapshot
-from fairway.edge.translate import pem
+from fairway.edge.translate import contents, pem
 from fairway.edge.translate.checks import Refused
 from fairway.edge.translate.groups import Reading
 from fairway.edge.translate.part import Part
@@ -49,13 +49,22 @@ def translate(
     )
 
 
+class _Options(msgspec.Struct, frozen=True, order=True):
+    """What else is settled in the handshake, by host."""
+
+    client_authority: str = ""
+    any_client: bool = False
+    ciphers: str = ""
+
+
 def _translate(
-    parts: Iterable[Part], snapshot: Snapshot, previous: Mapping[ObjectKey, str], refused: Mapping[str, str]
+    parts: tuple[Part, ...], snapshot: Snapshot, previous: Mapping[ObjectKey, str], refused: Mapping[str, str]
 ) -> Certificates:
     owners: dict[str, ObjectKey] = {}
-    wanted: dict[ObjectKey, list[str]] = {}
+    wanted: dict[tuple[ObjectKey, _Options], list[str]] = {}
     bundles: dict[ObjectKey, str] = {}
     problems: list[Problem] = []
+    options = _options(parts, snapshot, problems)
     for part in parts:
         for tls in part.tls:
             content, message = _content(tls.secret, snapshot, previous, refused)
@@ -67,11 +76,36 @@ def _translate(
             for host in tls.hosts:
                 owner = owners.setdefault(host, tls.secret)
                 if owner == tls.secret:
-                    wanted.setdefault(owner, []).append(host)
+                    wanted.setdefault((owner, options.get(host, _Options())), []).append(host)
                 else:
                     problems.append(_taken(part.owner, host, owner))
-    served = tuple(_certificate(secret, hosts, bundles[secret]) for secret, hosts in sorted(wanted.items()))
+    ordered = sorted(wanted.items(), key=lambda item: (item[0][0], item[1]))
+    served = tuple(_certificate(secret, hosts, bundles[secret], more) for (secret, more), hosts in ordered)
     return Certificates(served, bundles, tuple(problems))
+
+
+def _options(parts: Iterable[Part], snapshot: Snapshot, problems: list[Problem]) -> dict[str, _Options]:
+    """The older Ingress decides for a host, as ever. Without its authority nobody's certificate is good."""
+    found: dict[str, _Options] = {}
+    for part in parts:
+        settings = part.settings
+        asks = settings.auth_tls_secret and settings.auth_tls_verify_client != "off"
+        if not asks and not settings.ssl_ciphers:
+            continue
+        authority = ""
+        if asks:
+            namespace, _, name = settings.auth_tls_secret.rpartition("/")
+            key = ObjectKey(namespace or part.owner.namespace, name)
+            secret = snapshot.secrets.get(key)
+            try:
+                authority = contents.authority(secret.data.get("ca.crt", "") if secret else "")
+            except Refused as error:
+                why = f"Secret {key}: {error if secret else 'it does not exist'}; nobody is let in meanwhile"
+                problems.append(Problem(part.owner, "InvalidReference", why))
+        any_client = settings.auth_tls_verify_client == "optional_no_ca"
+        for host in (host for tls in part.tls for host in tls.hosts):
+            found.setdefault(host, _Options(authority, any_client, settings.ssl_ciphers))
+    return found
 
 
 def _content(
@@ -93,11 +127,19 @@ def _content(
     return ("" if last in refused else last), (reason, f"{message}; serving {served}")
 
 
-def _certificate(secret: ObjectKey, hosts: Iterable[str], content: str) -> Certificate:
-    # A list entry of HAProxy cannot change its hosts, so another set of hosts is another certificate.
+def _certificate(secret: ObjectKey, hosts: Iterable[str], content: str, options: _Options) -> Certificate:
+    # A list entry of HAProxy cannot change its hosts or options, so another set of them is another certificate.
     names = tuple(sorted(set(hosts)))
-    digest = hashlib.sha256("\n".join((*secret, *names)).encode()).hexdigest()[:16]
-    return Certificate(f"{secret.namespace}_{secret.name}_{digest}", content, names)
+    more = () if options == _Options() else (msgspec.json.encode(options).decode(),)
+    digest = hashlib.sha256("\n".join((*secret, *names, *more)).encode()).hexdigest()[:16]
+    return Certificate(
+        f"{secret.namespace}_{secret.name}_{digest}",
+        content,
+        names,
+        client_authority=options.client_authority,
+        any_client=options.any_client,
+        ciphers=options.ciphers,
+    )
 
 
 def _taken(ingress: ObjectKey, host: str, secret: ObjectKey) -> Problem:

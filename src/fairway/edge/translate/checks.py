@@ -90,6 +90,12 @@ def regex(text: str) -> str:
     return text
 
 
+def expression(text: str) -> str:
+    """An expression for something else than a path: the same syntax, without the leading slash."""
+    regex(text if text.startswith("/") else f"/{text}")
+    return text
+
+
 def target(text: str) -> str:
     """The value of rewrite-target: a path with $1 to $9."""
     if not text or len(text) > PATH_CHARS_MAX or not _TARGET.fullmatch(text):
@@ -111,6 +117,143 @@ def token(text: str) -> str:
     if not _TOKEN.fullmatch(text):
         raise Refused(f"{short(text)} must be made of letters, digits, - and _")
     return text
+
+
+def header_value(text: str) -> str:
+    """A header value without variables; printable ASCII without what HAProxy's double quotes leave special."""
+    if not re.fullmatch(r"[ !#%-\[\]-~]{0,2048}", text):
+        raise Refused(f"{short(text)} must be printable ASCII without double quotes, $ and backslashes")
+    return text
+
+
+def domain(text: str) -> str:
+    """The domain of a cookie, perhaps with a leading dot."""
+    exact_host(text.removeprefix("."))
+    return text.lower()
+
+
+def object_name(text: str) -> str:
+    """`name` or `namespace/name` of an object."""
+    if not re.fullmatch(r"(?:[a-z0-9][-a-z0-9]{0,62}/)?[a-z0-9][-a-z0-9.]{0,252}", text):
+        raise Refused(f"{short(text)} is not name or namespace/name of an object")
+    return text
+
+
+def service_port(text: str) -> str:
+    """`name` or `name:port` of a Service."""
+    if not re.fullmatch(r"[a-z0-9][-a-z0-9]{0,62}(?::[a-z0-9][-a-z0-9]{0,14})?", text):
+        raise Refused(f"{short(text)} is not the name of a Service, perhaps with :port")
+    return text
+
+
+def codes(text: str) -> tuple[int, ...]:
+    """Comma-separated error statuses."""
+    return tuple(sorted({number(part.strip(), 400, 599) for part in text.split(",")}))
+
+
+def hosts(text: str) -> tuple[str, ...]:
+    """Comma-separated hosts."""
+    return tuple(dict.fromkeys(host(part.strip()) for part in text.split(",") if part.strip()))
+
+
+def tokens(text: str) -> tuple[str, ...]:
+    """Comma-separated tokens."""
+    return tuple(dict.fromkeys(token(part.strip()) for part in text.split(",") if part.strip()))
+
+
+def ciphers(text: str) -> str:
+    """An OpenSSL cipher list."""
+    if not re.fullmatch(r"[A-Za-z0-9:+!@_=-]{1,1024}", text) or text.startswith("-"):
+        raise Refused(f"{short(text)} is not an OpenSSL cipher list")
+    return text
+
+
+def protocols(text: str) -> tuple[str, str]:
+    """Names such as `TLSv1.2 TLSv1.3` to the least and the most."""
+    known = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
+    found = sorted({one_of(part, *known) for part in text.split()})
+    if not found:
+        raise Refused(f"no version is named; they are {', '.join(known)}")
+    names = {"TLSv1": "TLSv1.0"}
+    return names.get(found[0], found[0]), names.get(found[-1], found[-1])
+
+
+def realm(text: str) -> str:
+    """What a browser shows when it asks for a password."""
+    if not re.fullmatch(r"[A-Za-z0-9 .,:;!?_()/@-]{1,200}", text):
+        raise Refused(f"realm {short(text)} must be made of letters, digits, spaces and .,:;!?_()/@-")
+    return text
+
+
+def common_name(text: str) -> str:
+    """`CN=EXPRESSION`."""
+    if not text.startswith("CN="):
+        raise Refused(f"{short(text)} must start with CN=")
+    return expression(text.removeprefix("CN="))
+
+
+def change(text: str) -> tuple[str, str] | None:
+    """`off`, or what is replaced and by what."""
+    words = text.split()
+    if words in (["off"], ["default"], []):
+        return None
+    if len(words) != 2 or not all(re.fullmatch(r"[A-Za-z0-9.:/_~-]{1,253}", word) for word in words):
+        raise Refused(f"{short(text)} is not off, or two words of letters, digits and .:/_~-")
+    return words[0], words[1]
+
+
+def location(text: str) -> str:
+    """One side of a change of Location."""
+    if not re.fullmatch(r"[A-Za-z0-9.:/_~-]{1,253}", text):
+        raise Refused(f"{short(text)} must be made of letters, digits and .:/_~-")
+    return text
+
+
+def fcgi_index(text: str) -> str:
+    """A file name."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", text):
+        raise Refused(f"{short(text)} is not a file name")
+    return text
+
+
+def redirect(text: str) -> str:
+    """An absolute address to redirect to, with $1 to $9 of a path expression, perhaps `$request_uri` at the end."""
+    plain = _GROUP.sub("x", text.removesuffix("$request_uri"))
+    groups = _GROUP.findall(text.removesuffix("$request_uri"))
+    if any(group not in "123456789" or not group for group in groups):
+        raise Refused(f"{short(text)} has a $ that is neither a group, $1 to $9, nor $request_uri at the end")
+    url(plain)
+    return text
+
+
+def prefix(text: str) -> str:
+    """A value of X-Forwarded-Prefix."""
+    return path(text if text.startswith("/") else f"/{text}")
+
+
+def seconds(text: str) -> int:
+    """A time as nginx writes it: seconds, or with s, m, h or d."""
+    match = re.fullmatch(r"(\d{1,8})([smhd]?)", text, re.ASCII)
+    if match is None:
+        raise Refused(f"{short(text)} is not a time such as 60s")
+    return int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+
+
+def cache_times(text: str) -> tuple[tuple[int, int], ...]:
+    """`200 202 5m, 401 30s` to statuses and seconds."""
+    found: dict[int, int] = {}
+    for part in text.split(","):
+        *statuses, time = part.split() or [""]
+        for status in statuses or ["200", "202", "401"]:
+            found[number(status, 200, 599)] = seconds(time)
+    return tuple(sorted(found.items()))
+
+
+def retry_conditions(text: str) -> tuple[str, ...]:
+    """The words of proxy_next_upstream."""
+    statuses = (f"http_{code}" for code in (500, 502, 503, 504, 403, 404, 429))
+    known = ("error", "timeout", "invalid_header", *statuses, "non_idempotent", "off")
+    return tuple(dict.fromkeys(one_of(word, *known) for word in text.split()))
 
 
 def token_list(text: str) -> str:

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from fairway.edge.ir import ANY_HOST, Problem, Profile, Route
+from fairway.edge.ir import ANY_HOST, Passthrough, Problem, Profile, Route
 from fairway.edge.snapshot import Precedence
 from fairway.edge.translate import routes
 from fairway.edge.translate.part import Part, ServiceRef
+from fairway.edge.translate.profile import backend_name
 from fairway.kube.api.ingresses import Ingress
 from fairway.kube.api.meta import ObjectKey
 
@@ -41,6 +42,7 @@ class Group(msgspec.Struct, frozen=True):
     asked: Mapping[str, Asked]
     used: frozenset[str]
     problems: tuple[Problem, ...]
+    passthroughs: tuple[Passthrough, ...] = ()
 
 
 class Groups(msgspec.Struct, frozen=True):
@@ -49,6 +51,7 @@ class Groups(msgspec.Struct, frozen=True):
     of_host: Mapping[str, Group] = {}
     by_host: Mapping[str, tuple[Route, ...]] = {}
     problems: Mapping[int, tuple[Problem, ...]] = {}
+    passthroughs: Mapping[int, tuple[Passthrough, ...]] = {}
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -71,6 +74,7 @@ def change(
     if not old and not made:
         return Change(before, (), ())
     of_host, by_host, problems = dict(before.of_host), dict(before.by_host), dict(before.problems)
+    passthroughs = dict(before.passthroughs)
     for group in old.values():
         problems.pop(id(group), None)
         for host in _about(group):
@@ -81,7 +85,9 @@ def change(
         by_host |= group.by_host
         if group.problems:
             problems[id(group)] = group.problems
-    return Change(Groups(of_host, by_host, problems), tuple(old.values()), made)
+        if group.passthroughs:
+            passthroughs[id(group)] = group.passthroughs
+    return Change(Groups(of_host, by_host, problems, passthroughs), tuple(old.values()), made)
 
 
 def hosts(part: Part) -> tuple[str, ...]:
@@ -127,9 +133,8 @@ def _components(readings: Iterable[Reading]) -> list[tuple[Reading, ...]]:
 def _group(readings: tuple[Reading, ...], names: frozenset[str]) -> Group:
     asked: dict[str, Asked] = {}
 
-    def backend_of(ref: ServiceRef, asking: Part) -> str:
-        profile = asking.settings.profile
-        name = routes.backend_name(ref, profile)
+    def backend_of(ref: ServiceRef, asking: Part, profile: Profile) -> str:
+        name = backend_name(ref, profile)
         owners = asked[name].owners if name in asked else ()
         if asking.owner not in owners:
             asked[name] = Asked(ref, profile, (*owners, asking.owner))
@@ -143,6 +148,13 @@ def _group(readings: tuple[Reading, ...], names: frozenset[str]) -> Group:
         readings=readings,
         by_host={host: tuple(found) for host, found in by_host.items()},
         asked=asked,
-        used=frozenset(routes.backend_names(merged.routes)),
+        used=frozenset(_used(merged, asked)),
         problems=merged.problems,
+        passthroughs=merged.passthroughs,
     )
+
+
+def _used(merged: routes.Routes, asked: Mapping[str, Asked]) -> set[str]:
+    """The backends of routes, those that these ask in turn, and those of passed-through hosts."""
+    names = routes.backend_names(merged.routes) | {one.backend for one in merged.passthroughs}
+    return names | {helper for name in names for helper in asked[name].profile.helpers}

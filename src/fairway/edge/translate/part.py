@@ -2,10 +2,12 @@
 
 import msgspec
 
-from fairway.edge.ir import ANY_HOST, PathKind, Problem
+from fairway.edge.ir import ANY_HOST, PLAIN, PathKind, Problem, Profile
 from fairway.edge.translate import annotations, checks
-from fairway.edge.translate.annotations import Settings
+from fairway.edge.translate import profile as profiles
 from fairway.edge.translate.checks import Refused
+from fairway.edge.translate.references import ServiceRef as ServiceRef
+from fairway.edge.translate.settings import Settings
 from fairway.kube.api.ingresses import HttpIngressPath, Ingress, IngressBackend, IngressTls
 from fairway.kube.api.meta import ObjectKey
 
@@ -15,17 +17,6 @@ _KINDS = {
     "ImplementationSpecific": PathKind.STRING,
     "": PathKind.STRING,
 }
-
-
-class ServiceRef(msgspec.Struct, frozen=True):
-    """A Service and one of its ports, by number or by name."""
-
-    namespace: str
-    name: str
-    port: int | str
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}:{self.port}"
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -45,10 +36,12 @@ class Tls(msgspec.Struct, frozen=True):
 
 
 class Part(msgspec.Struct, frozen=True):
-    """All of one Ingress."""
+    """All of one Ingress. `helpers` are backends that are asked besides those of the rules."""
 
     owner: ObjectKey
     settings: Settings = Settings()
+    profile: Profile = PLAIN
+    helpers: tuple[tuple[ServiceRef, Profile], ...] = ()
     rules: tuple[Rule, ...] = ()
     default: ServiceRef | None = None
     tls: tuple[Tls, ...] = ()
@@ -59,8 +52,22 @@ class Part(msgspec.Struct, frozen=True):
         return any(rule.kind is PathKind.REGEX for rule in self.rules)
 
     @property
-    def hosts(self) -> tuple[str, ...]:
+    def own_hosts(self) -> tuple[str, ...]:
+        """The hosts of its rules."""
         return tuple(dict.fromkeys(rule.host for rule in self.rules))
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Every host that it can have a say in: also aliases, and the one with or without www."""
+        twins = [twin(host) for host in self.own_hosts] if self.settings.from_to_www_redirect else []
+        return tuple(dict.fromkeys((*self.own_hosts, *self.settings.server_alias, *filter(None, twins))))
+
+
+def twin(host: str) -> str:
+    """The same host with or without www; "" for those that have none."""
+    if host == ANY_HOST or host.startswith("*."):
+        return ""
+    return host.removeprefix("www.") if host.startswith("www.") else f"www.{host}"
 
 
 def read(ingress: Ingress) -> tuple[Part, tuple[Problem, ...]]:
@@ -78,11 +85,14 @@ class _Reader:
 
     def read(self) -> tuple[Part, tuple[Problem, ...]]:
         spec = self._ingress.spec
-        settings, refused, unsupported = annotations.read(self._ingress.metadata.annotations)
-        for error in refused:
+        reading = annotations.read(self._ingress.metadata.annotations, self._key)
+        settings = reading.settings
+        for error in reading.refused:
             self._refuse("InvalidAnnotation", error)
-        for name in unsupported:
-            self._warn("UnsupportedAnnotation", f"annotation {name} is not supported and has no effect")
+        for reason, message in reading.warnings:
+            self._warn(reason, message)
+        if settings.custom_http_errors and not settings.default_backend:
+            self._warn("PartialAnnotation", "annotation custom-http-errors needs default-backend on the same Ingress")
         rules = tuple(
             self._rule(rule.host, path, settings)
             for rule in spec.rules
@@ -90,8 +100,23 @@ class _Reader:
         )
         found = tuple(rule for rule in rules if rule is not None)
         default = self._service(spec.default_backend, "spec.defaultBackend") if spec.default_backend else None
-        part = Part(self._key, settings, found, default)
-        return msgspec.structs.replace(part, tls=self._tls(spec.tls, part.hosts)), tuple(self._problems)
+        part = Part(self._key, settings, profiles.profile(settings), profiles.helpers(settings), found, default)
+        self._check(part, spec.tls)
+        return msgspec.structs.replace(part, tls=self._tls(spec.tls, part.own_hosts)), tuple(self._problems)
+
+    def _check(self, part: Part, tls: tuple[IngressTls, ...]) -> None:
+        """What only shows when settings and rules are seen together."""
+        settings = part.settings
+        if settings.auth_type and not settings.auth_secret:
+            self._refuse("InvalidAnnotation", "annotation auth-type needs auth-secret; nobody is let in meanwhile")
+        if settings.auth_tls_secret and not any(entry.secret_name for entry in tls):
+            self._warn("ClientCertificateWithoutTls", "annotation auth-tls-secret needs spec.tls with a Secret")
+        if settings.match and part.regex and "$" in settings.rewrite_target:
+            self._refuse("InvalidAnnotation", "annotation fairway.dev/match cannot go with groups in rewrite-target")
+        for name in ("rewrite_target", *(("temporal_redirect",) if settings.redirect else ())):
+            text = getattr(settings, name).removesuffix("$request_uri")
+            if "$" in text and not part.regex and part.rules:
+                self._warn("NoGroups", f"annotation {name.replace('_', '-')} has groups, but no path is an expression")
 
     def _rule(self, host: str, path: HttpIngressPath, settings: Settings) -> Rule | None:
         try:

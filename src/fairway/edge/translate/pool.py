@@ -6,9 +6,11 @@ import msgspec
 
 from fairway.edge.ir import Backend, Problem
 from fairway.edge.snapshot import Snapshot
-from fairway.edge.translate import backends
+from fairway.edge.translate import backends, contents
 from fairway.edge.translate.backends import Unresolved
 from fairway.edge.translate.groups import Asked, Change
+from fairway.edge.translate.references import ServiceRef
+from fairway.kube.api.config import ConfigMap, Secret
 from fairway.kube.api.meta import ObjectKey
 from fairway.kube.api.services import EndpointSlice, Service
 
@@ -16,10 +18,9 @@ from fairway.kube.api.services import EndpointSlice, Service
 class Resolved(msgspec.Struct, frozen=True):
     """A backend, the objects that it was made of, and the reason and message of what is wrong with them."""
 
-    service: Service | None
-    slices: tuple[EndpointSlice, ...]
+    made_of: tuple[object, ...]
     backend: Backend
-    problem: tuple[str, str] | None
+    found_problems: tuple[tuple[str, str], ...] = ()
 
 
 class Pool(msgspec.Struct, frozen=True):
@@ -32,6 +33,8 @@ class Pool(msgspec.Struct, frozen=True):
     problems: tuple[Problem, ...] = ()
     services: Mapping[ObjectKey, Service] = {}
     slices: Mapping[ObjectKey, tuple[EndpointSlice, ...]] = {}
+    secrets: Mapping[ObjectKey, Secret] = {}
+    config_maps: Mapping[ObjectKey, ConfigMap] = {}
 
     def change(self, change: Change, snapshot: Snapshot) -> "Pool":
         """The pool after groups came and went and Services and their endpoints changed."""
@@ -42,7 +45,12 @@ class Pool(msgspec.Struct, frozen=True):
         for group in change.new:
             _join(asked, group.asked)
             _count(uses, group.used, 1)
-        same_objects = snapshot.services == self.services and snapshot.slices == self.slices
+        same_objects = (
+            snapshot.services == self.services
+            and snapshot.slices == self.slices
+            and snapshot.secrets == self.secrets
+            and snapshot.config_maps == self.config_maps
+        )
         known = self.resolved
         resolved = {
             name: known[name] if same_objects and name in known else _resolve(name, one, snapshot, known.get(name))
@@ -56,6 +64,8 @@ class Pool(msgspec.Struct, frozen=True):
             problems=tuple(dict.fromkeys(_problems(asked, resolved))),
             services=snapshot.services,
             slices=snapshot.slices,
+            secrets=snapshot.secrets,
+            config_maps=snapshot.config_maps,
         )
 
 
@@ -83,19 +93,37 @@ def _count(uses: dict[str, int], names: Iterable[str], step: int) -> None:
 
 
 def _resolve(name: str, asked: Asked, snapshot: Snapshot, known: Resolved | None) -> Resolved:
-    key = ObjectKey(asked.ref.namespace, asked.ref.name)
-    service, slices = snapshot.services.get(key), snapshot.slices.get(key, ())
-    if known is not None and service is known.service and slices == known.slices:
+    made_of = tuple(_objects(asked, snapshot))
+    if known is not None and made_of == known.made_of:
         return known
+    profile, problems = contents.fill(asked.profile, snapshot)
+    found = tuple(("InvalidReference", message) for message in problems)
     try:
-        found = Backend(name, backends.servers(asked.ref, snapshot), asked.profile)
+        servers = backends.servers(asked.ref, snapshot, virtual=asked.profile.virtual_address)
     except Unresolved as error:
-        return Resolved(service, slices, Backend(name, (), asked.profile), (error.reason, str(error)))
-    return Resolved(service, slices, found, None)
+        servers, found = (), (*found, (error.reason, str(error)))
+    if not servers and asked.profile.fallback:
+        try:
+            servers = backends.servers(ServiceRef(*asked.profile.fallback), snapshot)
+        except Unresolved as error:
+            found = (*found, (error.reason, f"default-backend: {error}"))
+    return Resolved(made_of, Backend(name, servers, profile), found)
+
+
+def _objects(asked: Asked, snapshot: Snapshot) -> Iterator[object]:
+    """Everything that the backend is made of; the same objects make the same backend."""
+    references = [asked.ref, *([ServiceRef(*asked.profile.fallback)] if asked.profile.fallback else [])]
+    for reference in references:
+        key = ObjectKey(reference.namespace, reference.name)
+        yield snapshot.services.get(key)
+        yield snapshot.slices.get(key, ())
+    secrets, maps = contents.needs(asked.profile)
+    yield from (snapshot.secrets.get(key) for key in secrets)
+    yield from (snapshot.config_maps.get(key) for key in maps)
 
 
 def _problems(asked: Mapping[str, Asked], resolved: Mapping[str, Resolved]) -> Iterator[Problem]:
     for name, one in resolved.items():
-        if one.problem is not None:
+        for reason, message in one.found_problems:
             for owner in asked[name].owners:
-                yield Problem(owner, *one.problem)
+                yield Problem(owner, reason, message)

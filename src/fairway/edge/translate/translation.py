@@ -10,7 +10,7 @@ import msgspec
 
 from fairway.edge.ir import Edge, Problem
 from fairway.edge.snapshot import Snapshot, precedence
-from fairway.edge.translate import certificates, groups, part
+from fairway.edge.translate import certificates, controller_config, groups, part
 from fairway.edge.translate.certificates import Certificates
 from fairway.edge.translate.classes import serves
 from fairway.edge.translate.groups import Groups, Reading
@@ -61,13 +61,22 @@ def translate(
     pool = previous.pool.change(change, snapshot)
     by_host = change.groups.by_host
     routes = tuple(chain.from_iterable(by_host[host] for host in sorted(by_host)))
+    config = controller_config.read(snapshot)
     return Translation(
-        edge=Edge(routes, pool.backends, secured.served),
+        edge=Edge(
+            routes,
+            (*pool.backends, *config.backends),
+            secured.served,
+            passthroughs=tuple(chain.from_iterable(change.groups.passthroughs.values())),
+            listeners=config.listeners,
+            entrance=config.entrance,
+        ),
         problems=(
             *chain.from_iterable(readings.problems.values()),
             *secured.problems,
             *chain.from_iterable(change.groups.problems.values()),
             *pool.problems,
+            *config.problems,
         ),
         served=tuple(parts),
         parts=parts,

@@ -4,6 +4,7 @@ One connection per batch: the worker closes it after the last answer, so the end
 """
 
 import asyncio
+import re
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -128,7 +129,8 @@ class RuntimeSocket:
 
     async def show_certificates(self, crt_list: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
         """File and hosts of every line of a certificate list."""
-        lines = [line.split() for line in (await self.ask(f"show ssl crt-list {crt_list}")).splitlines()]
+        text = re.sub(r"\[[^\]]*\]", "", await self.ask(f"show ssl crt-list {crt_list}"))  # without options
+        lines = [line.split() for line in text.splitlines()]
         return tuple((line[0], tuple(line[1:])) for line in lines if line and not line[0].startswith("#"))
 
     async def _batch(self, commands: list[tuple[str, str]]) -> None:
