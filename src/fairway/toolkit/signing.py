@@ -8,7 +8,7 @@ import msgspec
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _AUTHORITY_DAYS = 3650
@@ -59,6 +59,12 @@ def not_after(certificate: bytes) -> datetime:
     return x509.load_pem_x509_certificate(certificate).not_valid_after_utc
 
 
+def fits(pair: Pair) -> bool:
+    """Whether the key is that of the certificate.  Raises ValueError when one of them cannot be read."""
+    key = serialization.load_pem_private_key(pair.key, None)
+    return key.public_key() == x509.load_pem_x509_certificate(pair.certificate).public_key()
+
+
 def fingerprint(certificate: bytes) -> str:
     """The SHA-256 of a PEM certificate's DER form, in hex.  Raises ValueError when it is none."""
     return x509.load_pem_x509_certificate(certificate).fingerprint(hashes.SHA256()).hex()
@@ -82,7 +88,7 @@ def _leaf(
     alternatives: x509.SubjectAlternativeName | None = None,
 ) -> Pair:
     issuer_key = serialization.load_pem_private_key(issuer.key, None)
-    assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)
+    assert isinstance(issuer_key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)
     parent = x509.load_pem_x509_certificate(issuer.certificate)
     until = min(now + valid, parent.not_valid_after_utc)
     key = ec.generate_private_key(ec.SECP256R1())
