@@ -173,19 +173,29 @@ class Controller:
 
     async def _verify(self) -> float:
         """Now and then, look whether HAProxy has what it should have; somebody may have used its socket."""
-        running = self._proxy.running
         left_seconds = self._verified_at + _VERIFY_SECONDS - self._clock.monotonic()
-        if left_seconds > 0 or running is None:
+        if left_seconds > 0 or self._proxy.running is None:
             return max(left_seconds, 0.0)
         self._verified_at = self._clock.monotonic()
-        wanted, seen = expected(running), await self._proxy.observe()
-        if seen == wanted:
-            return _VERIFY_SECONDS
-        self.counters.healed += 1
-        step = planning.repair(running, seen)
-        log.warning("differs", commands=len(step.commands) if isinstance(step, RuntimeCommands) else "reload")
-        await self._proxy.apply(step, running)
-        if await self._proxy.observe() != wanted:
-            self._proxy.forget()
-            return 0.0
-        return _VERIFY_SECONDS
+        if await heal(self._proxy):
+            self.counters.healed += 1
+        return _VERIFY_SECONDS if self._proxy.running else 0.0
+
+
+async def heal(proxy: Proxy) -> bool:
+    """Compare maps, servers and certificates with what they should be, and mend them; whether something differed.
+
+    What cannot be mended while it runs is forgotten, so that a reload follows. Raises HaproxyError.
+    """
+    running = proxy.running
+    if running is None:
+        return False
+    wanted, seen = expected(running), await proxy.observe()
+    if seen == wanted:
+        return False
+    step = planning.repair(running, seen)
+    log.warning("differs", commands=len(step.commands) if isinstance(step, RuntimeCommands) else "reload")
+    await proxy.apply(step, running)
+    if await proxy.observe() != wanted:
+        proxy.forget()
+    return True

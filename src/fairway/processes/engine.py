@@ -176,6 +176,9 @@ def _edge_config(settings: Settings, sockets: Handed) -> edge.Config:
         http_fd=sockets.http,
         https_fd=sockets.https,
         status_addresses=_status_addresses(settings.http),
+        access_log=settings.path / "log" / "access.log",
+        metrics_socket=settings.path / "edge" / "metrics.sock",
+        trace=True,
     )
 
 

@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--examples", type=Path, default=Path("examples"), metavar="DIR", help="manifests to apply")
     demo.add_argument("--once", action="store_true", help="check every URL, stop, and exit 0 only if all answered")
     _images(commands)
+    _edge(commands)
     return parser
 
 
@@ -103,6 +104,12 @@ def _images(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     images.add_parser(commands, default_state_dir())
 
 
+def _edge(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    from fairway.cli import edge  # its modules are not needed to start a cluster
+
+    edge.add_parser(commands, default_state_dir(), lint=_edge_lint, explain=_edge_explain, run=_run_edge)
+
+
 def default_state_dir() -> Path:
     """$FAIRWAY_STATE_DIR, else the place for state of root or of the user (XDG base directories)."""
     if chosen := os.environ.get("FAIRWAY_STATE_DIR"):
@@ -134,6 +141,24 @@ def _demo(arguments: argparse.Namespace) -> int:
     from fairway.processes import demo
 
     return demo.run(arguments)
+
+
+def _edge_lint(arguments: argparse.Namespace) -> int:
+    from fairway.processes import edge_command
+
+    return edge_command.lint(arguments)
+
+
+def _edge_explain(arguments: argparse.Namespace) -> int:
+    from fairway.processes import edge_command
+
+    return edge_command.explain(arguments)
+
+
+def _run_edge(arguments: argparse.Namespace) -> int:
+    from fairway.processes import run_edge
+
+    return run_edge.run(arguments)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
