@@ -77,6 +77,7 @@ def change(
     passthroughs = dict(before.passthroughs)
     for group in old.values():
         problems.pop(id(group), None)
+        passthroughs.pop(id(group), None)
         for host in _about(group):
             of_host.pop(host, None)
             by_host.pop(host, None)
