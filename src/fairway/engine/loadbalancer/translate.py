@@ -75,6 +75,9 @@ class _Board:
                 continue
             place = Place(self._options.node_address, port.node_port)
             self._claim(place, _route(service, port), regarding, "NodePort")
+        if field := _needs_client_address(service):
+            message = f"spec.{field} has no effect on connections from outside: they come from the node's own address"
+            self._problem(regarding, "ClientAddressHidden", message)
 
     def load_balancer(self, service: Service) -> None:
         regarding = reference("Service", service.metadata)
@@ -168,6 +171,13 @@ def reference(kind: str, metadata: ObjectMeta) -> ObjectReference:
 def _host_ports(pod: Pod) -> Iterator[ContainerPort]:
     for container in pod.spec.containers:
         yield from (port for port in container.ports if port.host_port)
+
+
+def _needs_client_address(service: Service) -> str:
+    """The field by which a Service wants to see its clients' own addresses, which the way into the cluster hides."""
+    if service.spec.session_affinity == "ClientIP":
+        return "sessionAffinity ClientIP"
+    return "externalTrafficPolicy Local" if service.spec.external_traffic_policy == "Local" else ""
 
 
 def _ports(service: Service) -> tuple[ServicePort, ...]:
