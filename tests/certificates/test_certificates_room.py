@@ -114,7 +114,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with HttpClient(unix_connector(tmp_path / "api.sock"), host_header="localhost") as http:
         made = World(ApiClient(http), tmp_path)
         for name in ("fairway", "nginx"):
-            raw = {"metadata": {"name": name}, "spec": {"controller": "fairway.dev/ingress"}}
+            raw: Raw = {"metadata": {"name": name}, "spec": {"controller": "fairway.dev/ingress"}}
             raw |= {"apiVersion": "networking.k8s.io/v1", "kind": "IngressClass"}
             await made.client.create(INGRESS_CLASSES, raw)
         yield made

@@ -6,6 +6,7 @@ Kept as files on a machine of ours, as a Secret on any other cluster; made once.
 import asyncio
 import base64
 import binascii
+import fcntl
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -43,7 +44,13 @@ def from_files(folder: Path, now: datetime) -> Pair:
 
     Raises OSError.
     """
-    where = paths(folder)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (folder / "web-ca.lock").open("ab") as handle:  # `fairway trust` may come at the same moment
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        return _from_files(paths(folder), now)
+
+
+def _from_files(where: Paths, now: datetime) -> Pair:
     try:
         found = Pair(where.certificate.read_bytes(), where.key.read_bytes())
         if _usable(found, now):
@@ -53,7 +60,6 @@ def from_files(folder: Path, now: datetime) -> Pair:
     except FileNotFoundError:
         pass
     fresh = signing.authority(COMMON_NAME, now)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     files.replace(where.key, fresh.key, mode=0o600, durable=True)
     files.replace(where.certificate, fresh.certificate, durable=True)
     log.info("made an authority", file=where.certificate)

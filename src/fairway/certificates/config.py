@@ -5,6 +5,8 @@ from pathlib import Path
 
 import msgspec
 
+NAMESPACE = "fairway-system"
+
 
 class Config(msgspec.Struct, frozen=True):
     """Who signs, for how long, and for whose Ingresses.
@@ -17,7 +19,7 @@ class Config(msgspec.Struct, frozen=True):
     """
 
     authority_dir: Path | None = None
-    authority_namespace: str = "fairway-system"
+    authority_namespace: str = NAMESPACE
     lifetime: timedelta = timedelta(days=90)
     controllers: tuple[str, ...] = ("fairway.dev/ingress", "k8s.io/ingress-nginx")
     class_names: tuple[str, ...] = ("fairway", "nginx")

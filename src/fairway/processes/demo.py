@@ -11,13 +11,14 @@ from pathlib import Path
 import msgspec
 import yaml
 
+from fairway.certificates import authority
 from fairway.cli import images, terminal
 from fairway.kube.api import ingresses, noun
-from fairway.kube.api.resource import INGRESSES, KINDS, SECRETS, Resource
+from fairway.kube.api.resource import INGRESSES, KINDS, Resource
 from fairway.kube.client import kubeconfig
 from fairway.kube.client.client import ApiClient, Raw
-from fairway.kube.client.errors import AlreadyExists, ApiError, Unreachable
-from fairway.processes import instance, pki, probe_url, up
+from fairway.kube.client.errors import ApiError, Unreachable
+from fairway.processes import instance, probe_url, up
 from fairway.processes.instance import Settings
 
 _BASES = ("nginx", "python", "busybox")
@@ -104,12 +105,11 @@ def _end(cluster: "subprocess.Popen[bytes]") -> int:
 async def _show(settings: Settings, manifests: list[Raw]) -> int:
     client = kubeconfig.connect(kubeconfig.load(settings.kubeconfig))
     try:
-        await _make_secrets(client, manifests, settings)
         for manifest in manifests:
             await _apply(client, manifest)
         terminal.ok(f"{len(manifests)} objects applied")
         checks = _checks(manifests, settings)
-        failed = await _probe_all(checks, pki.paths(settings.path).ca)
+        failed = await _probe_all(checks, _root(settings))
     except (ApiError, Unreachable) as error:
         raise DemoFailed(str(error)) from error
     print(_page(checks, settings), flush=True)
@@ -138,23 +138,9 @@ def _ingresses(manifests: list[Raw]) -> list[ingresses.Ingress]:
     return [noun.decode(ingresses.Ingress, raw) for raw in manifests if raw.get("kind") == INGRESSES.kind]
 
 
-async def _make_secrets(client: ApiClient, manifests: list[Raw], settings: Settings) -> None:
-    """Certificates for the `tls` sections, as `kubectl create secret tls` would make them."""
-    for ingress in _ingresses(manifests):
-        for tls in ingress.spec.tls:
-            certificate, key = pki.sign(pki.paths(settings.path), tls.hosts)
-            secret = {
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "type": "kubernetes.io/tls",
-                "metadata": {"name": tls.secret_name, "namespace": ingress.metadata.namespace or "default"},
-                "stringData": {"tls.crt": certificate.decode(), "tls.key": key.decode()},
-            }
-            try:
-                await client.create(SECRETS, secret)
-            except AlreadyExists:
-                continue
-            terminal.ok(f"certificate for {', '.join(tls.hosts)} signed by the cluster's own CA")
+def _root(settings: Settings) -> Path:
+    """The root that signed the sites' certificates."""
+    return authority.paths(settings.path / "pki").certificate
 
 
 class _Check(msgspec.Struct):
@@ -171,7 +157,7 @@ class _Check(msgspec.Struct):
 
 def _checks(manifests: list[Raw], settings: Settings) -> list[_Check]:
     found = []
-    ca = pki.paths(settings.path).ca
+    ca = _root(settings)
     for ingress in _ingresses(manifests):
         secure = {host for tls in ingress.spec.tls for host in tls.hosts}
         for rule in ingress.spec.rules:

@@ -18,7 +18,7 @@ from ipaddress import ip_address
 import msgspec
 import uvloop
 
-from fairway import edge
+from fairway import certificates, edge
 from fairway.engine import apiserver, controllers, dns, kubelet, loadbalancer, scheduler, serviceproxy
 from fairway.engine.kubelet.images.service import ImageService
 from fairway.engine.kubelet.network import PodNetwork
@@ -28,7 +28,7 @@ from fairway.kube.api.resource import NODES
 from fairway.kube.client import kubeconfig
 from fairway.kube.client.client import ApiClient
 from fairway.kube.client.errors import ApiError, Unreachable
-from fairway.processes import pki
+from fairway.processes import default_certificate, pki
 from fairway.processes.broker import Broker, listener
 from fairway.processes.instance import Address, Settings
 from fairway.processes.supervisor import RUN_DIR, ZYGOTE_SOCKET
@@ -88,16 +88,17 @@ async def serve(settings: Settings, upstream: tuple[str, ...], sockets: Handed) 
     clock = SystemClock()
     broker = Broker(socket.socket(fileno=sockets.broker))
     await PodNetwork(RUN_DIR).setup_node()  # first: the API also listens on the node's address, for pods
-    certificates = pki.ensure(settings.path, _server_names(settings), datetime.now(UTC))
-    server = apiserver.ApiServer(_api_config(settings, certificates, sockets), clock=clock)
+    signed = pki.ensure(settings.path, _server_names(settings), datetime.now(UTC))
+    server = apiserver.ApiServer(_api_config(settings, signed, sockets), clock=clock)
     await server.start()
-    files.replace(settings.kubeconfig, _kubeconfig(settings, certificates), mode=0o600)
+    files.replace(settings.kubeconfig, _kubeconfig(settings, signed), mode=0o600)
     notices.say("api")
+    default_certificate.ensure(settings)
     client = ApiClient(HttpClient(unix_connector(_API_SOCKET), host_header="localhost", max_connections=64))
     balancing = await _load_balancer_config(settings, broker)
     rooms: Mapping[str, Callable[[], Awaitable[None]]] = {
         "controllers": lambda: controllers.run(
-            client, clock, root_ca=certificates.ca.read_bytes(), volumes_dir=settings.path / "volumes"
+            client, clock, root_ca=signed.ca.read_bytes(), volumes_dir=settings.path / "volumes"
         ),
         "scheduler": lambda: scheduler.run(client, clock),
         "kubelet": lambda: kubelet.run(
@@ -106,6 +107,7 @@ async def serve(settings: Settings, upstream: tuple[str, ...], sockets: Handed) 
         "serviceproxy": lambda: serviceproxy.run(client, serviceproxy.Config(), clock),
         "loadbalancer": lambda: loadbalancer.run(client, balancing, clock),
         "dns": lambda: dns.run(client, _dns_config(upstream, broker), clock),
+        "certificates": lambda: certificates.run(client, certificates.Config(settings.path / "pki"), clock),
         "edge": lambda: edge.run(client, _edge_config(settings, sockets), clock),
     }
     try:
@@ -136,17 +138,17 @@ async def _end_when_broken(server: apiserver.ApiServer) -> None:
     raise RuntimeError(f"the store is broken: {await server.failed}")
 
 
-def _api_config(settings: Settings, certificates: pki.Paths, sockets: Handed) -> apiserver.Config:
+def _api_config(settings: Settings, signed: pki.Paths, sockets: Handed) -> apiserver.Config:
     return apiserver.Config(
         state_dir=settings.path / "api",
         unix_socket=_API_SOCKET,
         kubelet_socket=_KUBELET_SOCKET,
         tls_socket=socket.socket(fileno=sockets.api),
         more_tls_sockets=(listener(_NODE_IP, _API_PORT),),
-        tls_cert=certificates.server,
-        tls_key=certificates.server_key,
-        client_ca=certificates.ca,
-        client_ca_key=certificates.ca_key,
+        tls_cert=signed.server,
+        tls_key=signed.server_key,
+        client_ca=signed.ca,
+        client_ca_key=signed.ca_key,
         advertise_host=_NODE_IP,
         advertise_port=_API_PORT,
         audit_policy=audit_policy if (audit_policy := settings.path / "audit-policy.yaml").exists() else None,
@@ -248,12 +250,12 @@ def _server_names(settings: Settings) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*_SERVICE_NAMES, "localhost", "127.0.0.1", "::1", _API_VIP, _NODE_IP, every)))
 
 
-def _kubeconfig(settings: Settings, certificates: pki.Paths) -> bytes:
+def _kubeconfig(settings: Settings, signed: pki.Paths) -> bytes:
     access = kubeconfig.Access(
         server=settings.api.url("https"),
-        ca=certificates.ca.read_bytes(),
-        certificate=certificates.admin.read_bytes(),
-        key=certificates.admin_key.read_bytes(),
+        ca=signed.ca.read_bytes(),
+        certificate=signed.admin.read_bytes(),
+        key=signed.admin_key.read_bytes(),
     )
     return kubeconfig.render(access, name="fairway")
 

@@ -61,6 +61,10 @@ def _parser() -> argparse.ArgumentParser:
     _command(commands, "down", "stop the cluster; its state stays", _down)
     _command(commands, "status", "what runs and where it listens", _status)
     _command(commands, "doctor", "what this machine has or lacks, and the command that mends it", _doctor)
+    trust = _command(commands, "trust", "let this machine accept the sites' certificates", _trust)
+    trust.add_argument("--print", action="store_true", help="print the root certificate (PEM) and change nothing")
+    trust.add_argument("--remove", action="store_true", help="take the root out of the system's trust store again")
+    trust.add_argument("--kubeconfig", type=Path, metavar="FILE", help="of another cluster, instead of --state-dir")
     demo = _command(commands, "demo", "start a cluster, apply the examples, show the live URLs", _demo)
     _listening(demo, http="127.0.0.1:8080", https="127.0.0.1:8443", api="127.0.0.1:6443")
     demo.add_argument("--examples", type=Path, default=Path("examples"), metavar="DIR", help="manifests to apply")
@@ -135,6 +139,12 @@ def _status(arguments: argparse.Namespace) -> int:
     from fairway.processes import status_command
 
     return status_command.run(arguments.state_dir)
+
+
+def _trust(arguments: argparse.Namespace) -> int:
+    from fairway.processes import trust_command
+
+    return trust_command.run(arguments)
 
 
 def _demo(arguments: argparse.Namespace) -> int:
