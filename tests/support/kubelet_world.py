@@ -34,6 +34,7 @@ class World:
         self.images: Any = FakeImages()
         self.network: Any = FakeNetwork()
         self.mounts: Any = PlainMounts()
+        self.signals: Any = None
         self.config = Config(
             state_dir=folder / "state",
             run_dir=folder / "run",
@@ -54,6 +55,7 @@ class World:
                 images=self.images,
                 network=self.network,
                 mounts=self.mounts,
+                signals=self.signals,
             )
         )
         try:

@@ -21,6 +21,8 @@ def conditions(pod: Pod, seen: PodSeen, phase: str, init: list[Json], main: list
         ("Ready", *_pod_ready(pod, ready)),
         ("ContainersReady", *ready),
     ]
+    if seen.verdict is not None:
+        facts.append(("DisruptionTarget", "True", "TerminationByKubelet", seen.verdict.message))
     return [_condition(pod, seen, *fact) for fact in facts]
 
 

@@ -1,9 +1,18 @@
 """The settings of the kubelet."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import msgspec
+
+
+_EVICTION_HARD = {
+    "memory.available": "100Mi",
+    "nodefs.available": "5%",
+    "nodefs.inodesFree": "5%",
+    "pid.available": "5%",
+}
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -13,6 +22,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     `termination_drain_seconds` is how long a pod goes on serving after the API shows it out of rotation.
     `volumes_dir` is where the folders of PersistentVolumes are that this cluster made itself: they need no allow-list.
     `runtime` makes the containers: our own code (native), a program, or the first program that passes a probe (auto).
+    `eviction_hard` are thresholds in the kubelet's words; below them pods are ended.
     `pod_pids_limit` stops fork bombs: upstream has the setting, without a default.
     """
 
@@ -29,6 +39,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     host_path_allow_list: tuple[str, ...] = ()
     volumes_dir: Path | None = None
     allow_privileged: bool = False
+    eviction_hard: Mapping[str, str] = msgspec.field(default_factory=lambda: dict(_EVICTION_HARD))
+    eviction_period_seconds: float = 10.0
     runtime: Literal["auto", "native", "crun", "runc"] = "native"
     pod_pids_limit: int | None = 4096
     version: str = "v1.34.0"

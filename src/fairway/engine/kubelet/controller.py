@@ -2,11 +2,17 @@
 
 import asyncio
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from fairway.engine.kubelet import record as records
 from fairway.engine.kubelet.config import Config
+from fairway.engine.kubelet.eviction.images import ImageCollector
+from fairway.engine.kubelet.eviction.manager import EvictionManager
+from fairway.engine.kubelet.eviction.measure import signals as look_at_machine
+from fairway.engine.kubelet.eviction.plan import Eviction, has_disk_limits
+from fairway.engine.kubelet.eviction.snapshot import PodUsage, Signals
+from fairway.engine.kubelet.eviction.usage import measure as measure_pods
 from fairway.engine.kubelet.images import ImageService
 from fairway.engine.kubelet.interfaces import Images, PodNetwork, Runtime
 from fairway.engine.kubelet.lookup import Lookup
@@ -64,6 +70,7 @@ async def run(
     network: PodNetwork | None = None,
     connect: Dialer = dial,
     mounts: Mounts | None = None,
+    signals: Callable[[], Signals] | None = None,
 ) -> None:
     """Be the node until cancelled.  Raises OSError when its folders or sockets cannot be made, NoRuntime.
 
@@ -77,6 +84,7 @@ async def run(
         images=images or ImageService(config.state_dir, connect),
         network=network or RealNetwork(config.run_dir, config.pod_cidr, config.node_ip),
         mounts=mounts or SystemMounts(),
+        signals=signals or partial(look_at_machine, config.state_dir),
     )
     await kubelet.run()
 
@@ -94,6 +102,7 @@ class Kubelet:
         images: Images,
         network: PodNetwork,
         mounts: Mounts,
+        signals: Callable[[], Signals],
     ) -> None:
         reflector = partial(Reflector, client, clock=clock)
         fields = f"spec.nodeName={config.node_name}"
@@ -127,7 +136,18 @@ class Kubelet:
             services=self._services.cache,
             allocatable=machine.allocatable,
         )
-        self._node = NodeAgent(client, config, clock, reports, machine, runtime.limits_enforced)
+        self._evictions = EvictionManager(
+            config,
+            clock,
+            reports,
+            ImageCollector(images, self._used_images, clock),
+            signals=signals,
+            usages=self._usages,
+            evict=self._evict,
+            changed=lambda: self._node.changed(),
+        )
+        limits = runtime.limits_enforced
+        self._node = NodeAgent(client, config, clock, reports, machine, limits, self._evictions.pressure)
         self._metrics = Metrics(clock, self._measured)
         self._server = Server(config, clock, self._find_log, Streaming(runtime, self._find_place), self._metrics)
 
@@ -151,6 +171,7 @@ class Kubelet:
             await self._adopt()
             tasks.create_task(self._tools.states.run())
             tasks.create_task(self._metrics.run())
+            tasks.create_task(self._evictions.run())
             self._subscribe()
             await run_keyed("kubelet", self._queue, self._reconcile, workers=_WORKERS)
 
@@ -204,6 +225,23 @@ class Kubelet:
 
     def _measured(self) -> tuple[Target, ...]:
         return tuple(target for worker in self._workers.values() for target in worker.measured())
+
+    def _used_images(self) -> frozenset[str]:
+        """Every image that a pod of this node needs, or that a container was made from."""
+        pods = [pod.spec for pod in self._pods.cache.values() if not pod.finished]
+        wanted = {each.image for spec in pods for each in (*spec.containers, *spec.init_containers)}
+        return frozenset(wanted | {name for worker in self._workers.values() for name in worker.images()})
+
+    async def _usages(self, everything: bool) -> tuple[PodUsage, ...]:
+        """What running pods use: all of them, or only those whose use of the disk is limited."""
+        running = [found for worker in self._workers.values() if (found := worker.running()) is not None]
+        wanted = [each for each in running if everything or has_disk_limits(each.pod)]
+        return await asyncio.to_thread(measure_pods, self._tools.config, wanted) if wanted else ()
+
+    async def _evict(self, eviction: Eviction) -> None:
+        worker = self._workers.get(eviction.pod.metadata.uid)
+        if worker is not None and worker.running() is not None:
+            worker.evict(eviction.message)
 
     def _find_place(self, key: ObjectKey, container: str) -> Place:
         pod = self._pods.cache.get(key)

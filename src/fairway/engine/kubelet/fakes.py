@@ -149,6 +149,12 @@ class FakeImages:
             self.present[reference] = self._image(reference)
         return self.present[reference]
 
+    def list(self) -> tuple[Image, ...]:
+        return tuple(self.present.values())
+
+    def remove(self, reference: str) -> bool:
+        return self.present.pop(reference, None) is not None
+
     def _image(self, reference: str) -> Image:
         config = ImageConfig(entrypoint=(reference,), user=self.user, env=("FROM_IMAGE=yes",))
         digest = "sha256:" + "0" * 64

@@ -8,9 +8,6 @@ from pathlib import Path
 import msgspec
 
 _PODS_MAX = 250
-_MEMORY_SHORT_BYTES = 100 * 1024 * 1024
-_DISK_SHORT_SHARE = 0.05
-_PIDS_SHORT_SHARE = 0.05
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -42,18 +39,6 @@ def measure(folder: Path) -> Machine:
     }
     allocatable = {**capacity, "ephemeral-storage": str(disk.f_blocks * disk.f_frsize * 9 // 10)}
     return Machine(capacity, allocatable)
-
-
-def pressure(folder: Path) -> Pressure:
-    """Upstream's default eviction thresholds: 100 MiB of memory; of disk and pids a twentieth.  Raises OSError."""
-    disk = os.statvfs(folder)
-    pids_max = int(Path("/proc/sys/kernel/pid_max").read_text())
-    pids = int(Path("/proc/loadavg").read_text().split()[3].split("/")[1])
-    return Pressure(
-        memory=_meminfo()["MemAvailable"] * 1024 < _MEMORY_SHORT_BYTES,
-        disk=disk.f_bavail < disk.f_blocks * _DISK_SHORT_SHARE,
-        pids=pids_max - pids < pids_max * _PIDS_SHORT_SHARE,
-    )
 
 
 def node_info(version: str) -> dict[str, str]:

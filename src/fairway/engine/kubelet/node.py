@@ -1,12 +1,14 @@
 """The Node object of this machine and its heartbeat, the Lease."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from fairway.engine.kubelet.config import Config
-from fairway.engine.kubelet.machine import Machine, architecture, node_info, pressure
+from fairway.engine.kubelet.machine import Machine, Pressure, architecture, node_info
 from fairway.engine.kubelet.reports import Reports
+from fairway.engine.kubelet.waiting import happens_within
 from fairway.kube.api.config import Node
 from fairway.kube.api.meta import Condition, ObjectReference, micro_timestamp, timestamp
 from fairway.kube.api.noun import decode
@@ -44,6 +46,7 @@ class NodeAgent:
         reports: Reports,
         machine: Machine,
         limits: tuple[str, ...],
+        pressure: Callable[[], Pressure],
     ) -> None:
         self._client = client
         self._config = config
@@ -51,8 +54,14 @@ class NodeAgent:
         self._reports = reports
         self._machine = machine
         self._limits = limits
+        self._pressure = pressure
+        self._dirty = asyncio.Event()
         self._sent: dict[str, Any] = {}
         self._sent_at = 0.0
+
+    def changed(self) -> None:
+        """Write the status soon: something in it is different."""
+        self._dirty.set()
 
     async def run(self) -> None:
         """Keep the Node and its Lease until cancelled."""
@@ -68,7 +77,8 @@ class NodeAgent:
             try:
                 await work()
                 retry_seconds = _RETRY_SECONDS
-                await self._clock.sleep(seconds)
+                await happens_within(self._clock, seconds, *((self._dirty,) if work == self._status else ()))
+                self._dirty.clear()
             except (ApiError, Unreachable, OSError) as error:
                 log.warning("retry", object=f"Node/{self._config.node_name}", error=error, seconds=retry_seconds)
                 await self._clock.sleep(retry_seconds)
@@ -129,7 +139,7 @@ class NodeAgent:
         }
 
     def _conditions(self, node: Node, now: datetime) -> list[dict[str, Any]]:
-        short = pressure(self._config.state_dir)
+        short = self._pressure()
         facts = []
         for kind, field, noun, fine, bad in _PRESSURES:
             is_short = bool(getattr(short, field))

@@ -56,7 +56,7 @@ def plan_pod(pod: Pod, seen: PodSeen) -> PodActions:
 
 def is_done(pod: Pod, seen: PodSeen) -> bool:
     """Whether a pod has reached its end without being deleted: completed, failed, or over its deadline."""
-    if pod.finished or is_expired(pod, seen.now):
+    if pod.finished or is_expired(pod, seen.now) or seen.verdict is not None:
         return True
     if pod.spec.restart_policy == "Always" or not pod.spec.containers:
         return False

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from fairway.engine.kubelet.snapshot import Backoff, Termination
+from fairway.engine.kubelet.snapshot import Backoff, Termination, Verdict
 from fairway.toolkit import files
 
 _NAME = "pod.json"
@@ -45,6 +45,7 @@ class PodRecord(msgspec.Struct, frozen=True, kw_only=True):
     sandboxes: int = 0
     ip: str = ""
     containers: tuple[ContainerRecord, ...] = ()
+    verdict: Verdict | None = None
 
     def container(self, name: str) -> ContainerRecord | None:
         """The newest run of that container."""

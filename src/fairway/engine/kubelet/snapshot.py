@@ -56,6 +56,13 @@ class ContainerSeen(msgspec.Struct, frozen=True, kw_only=True):
     failed_probe: str = ""
 
 
+class Verdict(msgspec.Struct, frozen=True):
+    """Why the kubelet itself ended a pod."""
+
+    reason: str
+    message: str
+
+
 class PodSeen(msgspec.Struct, frozen=True, kw_only=True):
     """One pod at one moment.
 
@@ -70,6 +77,7 @@ class PodSeen(msgspec.Struct, frozen=True, kw_only=True):
     containers: Mapping[str, ContainerSeen] = {}
     busy: frozenset[str] = frozenset()
     troubles: Mapping[str, Trouble] = {}
+    verdict: Verdict | None = None
 
     def running(self) -> tuple[ContainerSeen, ...]:
         """Every container with a live process."""

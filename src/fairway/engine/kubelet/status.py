@@ -62,6 +62,8 @@ def _addresses(pod: Pod, seen: PodSeen, host_ip: str) -> Json:
 
 def _verdict(pod: Pod, seen: PodSeen, phase: str) -> Json:
     """Reason and message of a pod that the kubelet itself failed."""
+    if phase == "Failed" and seen.verdict is not None:
+        return {"reason": seen.verdict.reason, "message": seen.verdict.message}
     if phase == "Failed" and is_expired(pod, seen.now):
         return {
             "reason": "DeadlineExceeded",
@@ -75,7 +77,7 @@ def _phase(pod: Pod, seen: PodSeen, init: list[Json], main: list[Json], *, endin
     if pod.finished:
         return pod.status.phase
     alive = any("running" in status["state"] for status in (*init, *main))
-    if is_expired(pod, seen.now) and not alive:
+    if (is_expired(pod, seen.now) or seen.verdict is not None) and not alive:
         return "Failed"
     if not _started(pod, seen):
         return _phase_of_init(pod, init)

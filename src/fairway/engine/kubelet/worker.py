@@ -15,6 +15,7 @@ from fairway.engine.kubelet.cleanup import discard_container, discard_old_logs, 
 from fairway.engine.kubelet.container_status import ID_SCHEME, pod_name
 from fairway.engine.kubelet.containers import log_path
 from fairway.engine.kubelet.errors import StartRefused
+from fairway.engine.kubelet.eviction.usage import Running
 from fairway.engine.kubelet.images import Image
 from fairway.engine.kubelet.ledger import Ledger, containers_of
 from fairway.engine.kubelet.metrics import Target
@@ -26,7 +27,7 @@ from fairway.engine.kubelet.runtime.model import ContainerSpec
 from fairway.engine.kubelet.runtime.usage import Group
 from fairway.engine.kubelet.sandboxes import Sandboxes
 from fairway.engine.kubelet.server import LogFile, NoLog
-from fairway.engine.kubelet.snapshot import PodSeen, Trouble
+from fairway.engine.kubelet.snapshot import PodSeen, Trouble, Verdict
 from fairway.engine.kubelet.stopping import Grace, run_hook
 from fairway.engine.kubelet.streaming import endpoints as streams
 from fairway.engine.kubelet.streaming.protocols import Refusal
@@ -40,6 +41,7 @@ _SANDBOX = ""
 _RETRY_SECONDS = 10.0
 _STOP_RETRY_SECONDS = 1.0
 _GONE_GRACE_SECONDS = 2.0
+_EVICTION_GRACE_SECONDS = 1.0  # for thresholds that allow no delay, as upstream
 _HOOK_SECONDS_MAX = 3600.0
 
 
@@ -135,6 +137,25 @@ class PodWorker:
             found.append(Target(*place, record.id, group, record.started_at))
         return found
 
+    def images(self) -> tuple[str, ...]:
+        """What the containers that were not removed yet were made from."""
+        records = self._ledger.record.containers
+        return tuple(each.image for each in records if each.termination is None)
+
+    def running(self) -> Running | None:
+        """The pod as it uses the machine; None when it is over or on its way."""
+        over = self._pod.finished or self._pod.metadata.deletion_timestamp is not None
+        if over or self._ledger.record.verdict is not None or not self._sandboxes.alive:
+            return None
+        return Running(self._pod, tuple(self.measured()))
+
+    def evict(self, message: str) -> None:
+        """End the pod for good, because the node needs what it uses.  Raises OSError."""
+        self._ledger.save(msgspec.structs.replace(self._ledger.record, verdict=Verdict("Evicted", message)))
+        self._tools.reports.warning(self._pod, "Evicted", message)
+        log.warning("evicted", pod=pod_name(self._pod), reason=message)
+        self._wake()
+
     async def sync(self, pod: Pod) -> float | None:
         """One pass; the seconds after which to look again.  Raises ApiError, Unreachable, OSError."""
         await self._take(self._reporter.newest(pod))
@@ -190,6 +211,8 @@ class PodWorker:
         actions = plan_pod(self._pod, self._seen())
         if self._pod.metadata.deletion_timestamp is not None:
             self._shorten(self._deletion_seconds())
+        if self._ledger.record.verdict is not None:
+            self._shorten(_EVICTION_GRACE_SECONDS)
         self._act(actions)
         runs = self._ledger.runs(self._pod)
         self._checks.sync(self._pod, self._ledger.record.ip, runs, winding_down=actions.winding_down)
@@ -206,6 +229,7 @@ class PodWorker:
             containers=self._ledger.seen(self._pod, sandbox_alive=alive),
             busy=frozenset(self._tasks.keys() - {_SANDBOX}),
             troubles=dict(self._troubles),
+            verdict=self._ledger.record.verdict,
         )
 
     def _deletion_seconds(self) -> float:
@@ -360,7 +384,7 @@ class PodWorker:
         container, init = containers_of(self._pod)[stop.name]
         self._say(stop.name, "Killing", stop.message)
         deleted = self._pod.metadata.deletion_timestamp is not None
-        grace = self._grace if deleted and self._grace is not None else self._grace_of(container, stop)
+        grace = self._grace if self._grace is not None else self._grace_of(container, stop)
         place = self._place(container, record.id)
         await self._tools.stopper.stop(self._pod, place, record.stop_signal, grace, drain=deleted and not init)
 

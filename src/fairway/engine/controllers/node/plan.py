@@ -13,7 +13,13 @@ from fairway.kube.api.pods import Pod
 GRACE_SECONDS = 50.0  # upstream's --node-monitor-grace-period
 NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
 _TYPES = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
+_PRESSURES = {
+    "MemoryPressure": "node.kubernetes.io/memory-pressure",
+    "DiskPressure": "node.kubernetes.io/disk-pressure",
+    "PIDPressure": "node.kubernetes.io/pid-pressure",
+}
 _OURS = {(key, effect) for key in (NOT_READY, UNREACHABLE) for effect in ("NoSchedule", "NoExecute")}
+_OURS |= {(key, "NoSchedule") for key in _PRESSURES.values()}
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -76,13 +82,16 @@ def _unknown(condition: Condition, now: datetime) -> Condition:
 
 
 def _taints(node: Node, ready: Condition | None) -> tuple[Taint, ...]:
-    wanted = {None: NOT_READY, "False": NOT_READY, "Unknown": UNREACHABLE}.get(ready.status if ready else None)
+    """Those that are not ours, then ours as the conditions want them; what is there already keeps its place."""
+    silent = {None: NOT_READY, "False": NOT_READY, "Unknown": UNREACHABLE}.get(ready.status if ready else None)
+    wanted = [(silent, effect) for effect in ("NoSchedule", "NoExecute")] if silent is not None else []
+    for condition in node.status.conditions:
+        if condition.type in _PRESSURES and condition.status == "True":
+            wanted.append((_PRESSURES[condition.type], "NoSchedule"))
     others = tuple(taint for taint in node.spec.taints if (taint.key, taint.effect) not in _OURS)
-    if wanted is None:
-        return others
-    kept = tuple(taint for taint in node.spec.taints if taint.key == wanted and (taint.key, taint.effect) in _OURS)
-    present = {taint.effect for taint in kept}
-    added = (Taint(key=wanted, effect=effect) for effect in ("NoSchedule", "NoExecute") if effect not in present)
+    kept = tuple(taint for taint in node.spec.taints if (taint.key, taint.effect) in wanted)
+    present = {(taint.key, taint.effect) for taint in kept}
+    added = (Taint(key=key, effect=effect) for key, effect in wanted if (key, effect) not in present)
     return (*others, *kept, *added)
 
 
