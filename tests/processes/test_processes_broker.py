@@ -60,3 +60,17 @@ async def test_many_requests_at_once_get_their_own_answers(broker: Broker) -> No
     assert len({sock.getsockname() for sock in sockets}) == 20
     for sock in (*sockets, listening):
         sock.close()
+
+
+async def test_listeners_are_kept_until_they_are_released(broker: Broker) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (await broker.listen("127.0.0.1", port)).close()
+    assert await broker.held() == (("127.0.0.1", port),)
+    (await broker.connect("127.0.0.1", port)).close()
+    again = await broker.listen("127.0.0.1", port)
+    await broker.release("127.0.0.1", port)
+    again.close()
+    assert await broker.held() == ()
+    with pytest.raises(ConnectionRefusedError):
+        await broker.connect("127.0.0.1", port)

@@ -66,6 +66,7 @@ class BrokerServer:
         for fd in extra:
             os.close(fd)
         if not payload:
+            self._close_listeners()
             return False
         threading.Thread(target=self._answer, args=(payload,), daemon=True).start()
         return True
@@ -91,6 +92,12 @@ class BrokerServer:
             if (host, port) not in self._listeners:
                 self._listeners[host, port] = listener(host, port)
             return self._listeners[host, port].dup()
+
+    def _close_listeners(self) -> None:
+        with self._listening:
+            for kept in self._listeners.values():
+                kept.close()
+            self._listeners.clear()
 
     def _release(self, request: Request) -> tuple[tuple[str, int], ...]:
         with self._listening:
