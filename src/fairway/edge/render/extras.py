@@ -111,9 +111,12 @@ def _passthrough(edge: Edge, options: Options) -> list[Section]:
 
 def tls_bind(edge: Edge, options: Options) -> str:
     """Where the main frontend ends TLS: at the port, or behind the one who looks at names."""
+    # A certificate that is not good is for the backend's rules to refuse, with an answer that says so.
+    asks = any(certificate.client_authority for certificate in edge.certificates)
+    ignoring = " crt-ignore-err all ca-ignore-err all" if asks else ""
     if edge.passthroughs:
-        return f"bind unix@root/tls.sock mode 600{_owner(options)} accept-proxy"
-    return f"bind {options.https}" + (" accept-proxy" if edge.entrance.proxy_protocol else "")
+        return f"bind unix@root/tls.sock mode 600{_owner(options)} accept-proxy ssl{ignoring}"
+    return f"bind {options.https}{' accept-proxy' if edge.entrance.proxy_protocol else ''} ssl{ignoring}"
 
 
 def _owner(options: Options) -> str:

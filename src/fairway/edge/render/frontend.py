@@ -237,6 +237,6 @@ def _answers(entrance: Entrance) -> tuple[str, ...]:
 
 def _binds(edge: Edge, options: Options, again: bool) -> tuple[str, ...]:
     proxy = " accept-proxy" if edge.entrance.proxy_protocol else ""
-    tls = f"{extras.tls_bind(edge, options)} ssl crt {DEFAULT_CERTIFICATE} crt-list {CRT_LIST} alpn h2,http/1.1"
+    tls = f"{extras.tls_bind(edge, options)} crt {DEFAULT_CERTIFICATE} crt-list {CRT_LIST} alpn h2,http/1.1"
     found = ((f"bind {options.http}{proxy}",) if options.http else ()) + ((tls,) if options.https else ())
     return (*found, extras.again(options)) if again else found

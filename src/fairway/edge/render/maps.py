@@ -142,9 +142,24 @@ class _Values:
         value = f"{low}|{high}|{name}|{canary.header}|{wanted}|{canary.cookie}|{sticky}|{following}"
         key = hashlib.sha256(f"{value}{canary.header_pattern}".encode()).hexdigest()[:12]
         if canary.header_pattern and key not in self.canaries:
-            self.patterns.append((f"^{key}=(?:.*(?:{canary.header_pattern}))", "yes"))
+            self.patterns.append((f"^{key}=(?:{_anywhere(canary.header_pattern)})", "yes"))
         self.canaries[key] = value
         return key
+
+
+def _anywhere(pattern: str) -> str:
+    """A pattern that is searched for, behind a key: each alternative begins at the start or anywhere."""
+    alternatives = [""]
+    depth, position = 0, 0
+    while position < len(pattern):
+        piece = pattern[position : position + 2] if pattern[position] == "\\" else pattern[position]
+        position += len(piece)
+        depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(piece, 0)
+        if piece == "|" and depth == 0:
+            alternatives.append("")
+        else:
+            alternatives[-1] += piece
+    return "|".join(one[1:] if one.startswith("^") else f".*(?:{one})" for one in alternatives)
 
 
 def _patterns(route: Route) -> str:

@@ -95,8 +95,7 @@ def certificate_options(certificate: Certificate) -> str:
     """What stands between the file and the hosts; "" is nothing."""
     words = []
     if certificate.client_authority:
-        words += [f"ca-file {authority_file(certificate.name)}", "verify optional", "crt-ignore-err all"]
-        words += ["ca-ignore-err all"]
+        words += [f"ca-file {authority_file(certificate.name)}", "verify optional"]
     if certificate.ciphers:
         words.append(f"ciphers {certificate.ciphers}")
     return f"[{' '.join(words)}]" if words else ""
