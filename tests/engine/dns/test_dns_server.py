@@ -201,3 +201,16 @@ async def test_garbage_over_tcp_gets_an_error_or_an_end(running: Running) -> Non
 )
 def test_upstream_addresses(text: str, expected: tuple[str, int]) -> None:
     assert host_and_port(text) == expected
+
+
+async def test_addresses_take_turns(records: CacheRecords) -> None:
+    server = NameServer(ZONE, records, Forwarder(Config(), FakeClock()))
+    name = message.wire(("db", "default", "svc", "cluster", "local"))
+    first = set()
+    for number in range(2):
+        packet = number.to_bytes(2, "big") + bytes((1, 0, 0, 1)) + bytes(6) + name + bytes((0, 1, 0, 1))
+        response = server.respond(packet, tcp=False)
+        assert isinstance(response, bytes)
+        at = 12 + len(name) + 4
+        first.add(socket.inet_ntoa(response[at + 12 : at + 16]))
+    assert first == {"10.42.0.7", "10.42.0.8"}

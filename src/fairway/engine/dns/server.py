@@ -5,6 +5,8 @@ import socket
 from collections.abc import Coroutine
 from typing import cast
 
+import msgspec
+
 from fairway.engine.dns.forward import Forwarder
 from fairway.engine.dns.ir import Records, Zone
 from fairway.engine.dns.message import (
@@ -55,7 +57,7 @@ class NameServer:
             return encode(query, Answer(rcode, authoritative=False), bytes_max)
         found = answer(query.name, query.type, self._zone, self._records)
         if isinstance(found, Answer):
-            return encode(query, found, bytes_max)
+            return encode(query, _turned(found, query), bytes_max)
         if isinstance(found, Alias):
             return self._follow(query, found, bytes_max)
         known = self._forwarder.remembered(query)
@@ -101,6 +103,15 @@ def _unsupported(query: Query) -> Rcode:
     if query.opcode:
         return Rcode.NOTIMP
     return Rcode.NOERROR if query.klass in (_CLASS_IN, _CLASS_ANY) else Rcode.REFUSED
+
+
+def _turned(found: Answer, query: Query) -> Answer:
+    """Addresses starting with another one each time, as clients tend to take the first; a question's id is random."""
+    count = len(found.answers)
+    if count < 2 or query.type not in (Type.A, Type.AAAA):
+        return found
+    first = query.id % count
+    return msgspec.structs.replace(found, answers=found.answers[first:] + found.answers[:first])
 
 
 def _chain(reply: Reply, type: int, age_seconds: int) -> tuple[Record, ...]:
