@@ -44,6 +44,7 @@ def examine(state_dir: Path) -> tuple[Finding, ...]:
         _overlay,
         _nftables,
         _haproxy,
+        _egress,
         _state_directory,
         _disk,
         _limits,
@@ -161,6 +162,19 @@ def _haproxy(_: Path) -> Finding:
     except haproxy.HaproxyMissing as error:
         return Finding("haproxy", False, str(error), mend)
     return Finding("haproxy", True, str(binary), mend)
+
+
+def _egress(_: Path) -> Finding:
+    """How pods would reach the outside under `--egress auto`."""
+    if os.geteuid() == 0:
+        return Finding("egress", True, "a link to the host, with masquerading", required=False)
+    if shutil.which("slirp4netns") is None:
+        mend = "apt-get install -y slirp4netns; until then pods reach nothing outside"
+        return Finding("egress", False, "no slirp4netns", mend, required=False)
+    usable = os.access("/dev/net/tun", os.R_OK | os.W_OK)
+    mend = "modprobe tun; chmod 0666 /dev/net/tun; until then pods reach nothing outside"
+    found = "slirp4netns" if usable else "/dev/net/tun is not usable"
+    return Finding("egress", usable, found, mend, required=False)
 
 
 def _state_directory(state_dir: Path) -> Finding:
