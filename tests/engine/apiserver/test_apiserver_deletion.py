@@ -162,6 +162,21 @@ async def test_a_dry_run_deletes_nothing(api: Any) -> None:
     await api.get(f"{CONFIG_MAPS}/a")
 
 
+async def test_a_collection_can_be_deleted_dry(api: Any) -> None:
+    for name in "ab":
+        await api.create(CONFIG_MAPS, {"metadata": {"name": name}})
+    listed = await api.delete(f"{CONFIG_MAPS}?dryRun=All")
+    assert [item["metadata"]["name"] for item in listed["items"]] == ["a", "b"]
+    assert len((await api.get(CONFIG_MAPS))["items"]) == 2
+
+
+async def test_options_of_another_kind_delete_nothing(api: Any) -> None:
+    await api.create(CONFIG_MAPS, {"metadata": {"name": "a"}})
+    status = await api.delete(f"{CONFIG_MAPS}/a", {"kind": "ConfigMap", "apiVersion": "v1"}, 400)
+    assert status["message"] == "decoded object cannot be converted to DeleteOptions"
+    await api.get(f"{CONFIG_MAPS}/a")
+
+
 @pytest.mark.parametrize("options", [{"propagationPolicy": "Sideways"}, {"dryRun": ["Some"]}])
 async def test_options_are_checked(api: Any, options: Any) -> None:
     await api.create(CONFIG_MAPS, {"metadata": {"name": "a"}})

@@ -376,6 +376,21 @@ async def test_bodies_are_limited(api: Any) -> None:
     assert (answer.status, answer.message) == (413, "Request entity too large: limit is 3145728")
 
 
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (b'{"metadata":{"name":"a"},"data":{"x":"\xffy"}}', "\ufffdy"),
+        (b'{"metadata":{"name":"a"},"data":{"x":"\\ud800y"}}', "\ufffdy"),
+        (b'{"metadata":{"name":"a"},"data":{"x":"\\ud83d\\ude00\\udc00"}}', "\U0001f600\ufffd"),
+        (b'{"metadata":{"name":"a"},"data":{"x":"\\\\ud800\xff"}}', "\\ud800\ufffd"),
+    ],
+)
+async def test_what_is_no_text_becomes_the_replacement_character(api: Any, body: bytes, value: str) -> None:
+    answer = await api.call("POST", CONFIG_MAPS, body)
+    assert answer.status == 201, answer.body
+    assert answer.json["data"]["x"] == value
+
+
 async def test_unknown_media_types(api: Any) -> None:
     answer = await api.call("POST", CONFIG_MAPS, b"x", "text/csv")
     assert (answer.status, answer.json["reason"]) == (415, "UnsupportedMediaType")

@@ -54,6 +54,28 @@ async def test_eviction_deletes(api: Any) -> None:
     await api.create(f"{PODS}/p/eviction", {**eviction, "metadata": {"name": "q"}}, 400)
 
 
+@pytest.mark.parametrize(("query", "options"), [("?dryRun=All", {}), ("", {"dryRun": ["All"]})])
+async def test_a_dry_eviction_costs_nothing(api: Any, query: str, options: Any) -> None:
+    """`kubectl drain --dry-run=server` says it in the DeleteOptions."""
+    made = pod()
+    made["metadata"]["labels"] = {"app": "a"}
+    await api.create(PODS, made)
+    ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+    await api.patch(f"{PODS}/p/status", {"status": ready})
+    budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+    spec = {"minAvailable": 1, "selector": {"matchLabels": {"app": "a"}}}
+    await api.create(budgets, {"metadata": {"name": "b"}, "spec": spec})
+    counted = {"disruptionsAllowed": 1, "currentHealthy": 2, "desiredHealthy": 1, "expectedPods": 2}
+    await api.patch(f"{budgets}/b/status", {"status": {**counted, "observedGeneration": 1}})
+    before = await api.get(f"{budgets}/b")
+    eviction = {"kind": "Eviction", "apiVersion": "policy/v1", "metadata": {"name": "p"}}
+    await api.create(f"{PODS}/p/eviction{query}", {**eviction, "deleteOptions": options})
+    assert await api.get(f"{budgets}/b") == before
+    assert "deletionTimestamp" not in (await api.get(f"{PODS}/p"))["metadata"]
+    await api.create(f"{PODS}/p/eviction", eviction)
+    assert (await api.get(f"{budgets}/b"))["status"]["disruptionsAllowed"] == 0
+
+
 def kubelet(request: Request) -> Reply:
     if request.path.endswith("/waiting"):
         text = b'container "waiting" in pod "p" is waiting to start: ContainerCreating'

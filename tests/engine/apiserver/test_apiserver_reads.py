@@ -72,6 +72,10 @@ async def test_selectors(api: Any, query: str, expected: list[str]) -> None:
         ("labelSelector=a%3D%3D%3Db", 400, "unable to parse requirement"),
         ("limit=x", 400, 'parsing "x": invalid syntax'),
         ("resourceVersion=x", 400, "resourceVersion: Invalid value"),
+        ("limit=99999999999999999999", 400, "value out of range"),
+        ("resourceVersion=-1", 400, "invalid syntax"),
+        pytest.param(f"resourceVersion={2**64}", 400, "value out of range", id="revision-of-65-bits"),
+        pytest.param(f"resourceVersion={'9' * 5000}", 400, "value out of range", id="revision-of-5000-digits"),
         ("continue=x", 400, "continue key is not valid"),
         ("resourceVersionMatch=Exact", 422, "resourceVersionMatch is forbidden unless resourceVersion is provided"),
         ("resourceVersionMatch=Foo&resourceVersion=1", 422, 'Unsupported value: "Foo"'),
@@ -120,6 +124,14 @@ async def test_a_revision_from_the_future(api: Any) -> None:
     assert answer.status == 504
     assert answer.message.startswith("Timeout: Too large resource version: 999999, current: ")
     assert answer.json["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
+
+
+@pytest.mark.parametrize("revision", ["x", "-1", "9" * 5000])
+async def test_a_get_of_no_revision(api: Any, revision: str) -> None:
+    await make(api, "a")
+    answer = await api.call("GET", f"{CONFIG_MAPS}/a?resourceVersion={revision}")
+    assert (answer.status, answer.json["reason"]) == (400, "BadRequest")
+    assert "resourceVersion: Invalid value" in answer.message
 
 
 async def test_reads_wait_for_a_revision_that_is_about_to_come(api: Any) -> None:

@@ -68,9 +68,9 @@ class Objects:
     # --- reading
 
     def _get(self, call: Call) -> Reply | Awaitable[Reply]:
-        wanted = call.query.get("resourceVersion", "")
-        if wanted.isdecimal() and int(wanted) > self._registry.store.revision:
-            return self._get_later(call, int(wanted))
+        wanted = queries.revision(call.query) if call.query else None
+        if wanted and wanted > self._registry.store.revision:
+            return self._get_later(call, wanted)
         return self._show(call, self._registry.get(call.kind, call.namespace, call.target.name))
 
     async def _get_later(self, call: Call, revision: int) -> Reply:

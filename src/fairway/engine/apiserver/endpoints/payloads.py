@@ -1,5 +1,6 @@
 """Request bodies by their media type."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -16,6 +17,10 @@ _YAML = frozenset({"application/yaml"})
 _PROTOBUF = "application/vnd.kubernetes.protobuf"
 _ACCEPTED = ("application/json", "application/yaml", _PROTOBUF)
 _APPLY_TYPES = frozenset({"application/apply-patch+yaml", "application/apply-patch+cbor"})
+
+_ESCAPES = re.compile(rb"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u[dD][89a-fA-F]..", re.DOTALL)
+"""Backslashes that stand for themselves, surrogate pairs, and surrogates without their other half."""
+_LONE_BYTES = 6
 
 _decode = msgspec.json.Decoder().decode
 
@@ -70,11 +75,20 @@ def _json(kind: Kind | None, body: bytes, field_validation: str) -> Body:
     try:
         return Body(_decode(body), _duplicates(body, field_validation))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        mended = _mended(body)
+        if mended != body:
+            return _json(kind, mended, field_validation)
         what = f" (must be of type {kind.kind})" if kind else ""
         why = str(error) or "unexpected end of JSON input"
         raise errors.bad_request(f"the object provided is unrecognized{what}: json parse error: {why}") from error
     except RecursionError as error:
         raise errors.bad_request("json parse error: exceeded max depth") from error
+
+
+def _mended(body: bytes) -> bytes:
+    """The same with U+FFFD for bytes that are not UTF-8 and for halves of surrogate pairs, as Go reads JSON."""
+    text = body.decode("utf-8", "replace").encode()
+    return _ESCAPES.sub(lambda found: rb"\ufffd" if len(found[0]) == _LONE_BYTES else found[0], text)
 
 
 def _duplicates(body: bytes, field_validation: str) -> tuple[str, ...]:

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import msgspec
+
 from fairway.engine.apiserver import errors
 from fairway.engine.apiserver.endpoints import answers, evictions, payloads, queries
 from fairway.engine.apiserver.endpoints.calls import Call
 from fairway.engine.apiserver.endpoints.pod_containers import container_of
 from fairway.engine.apiserver.endpoints.streams import STREAMS, Streams
-from fairway.engine.apiserver.registry import Registry, subject_of
+from fairway.engine.apiserver.registry import DeleteOptions, Registry, WriteOptions, subject_of
 from fairway.engine.apiserver.store.entries import Object
 from fairway.kube.api.meta import timestamp
 from fairway.toolkit.clock import Clock
@@ -91,6 +93,7 @@ class Pods:
             raise errors.bad_request("name in URL does not match name in Eviction object")
         options = queries.delete_options(call.query, eviction.get("deleteOptions"), call.user)
         writing = queries.write_options(call.query, call.user, call.request.header("user-agent"))
+        options, writing = _both_dry(options, writing)
         pod = self._registry.latest(call.kind, call.namespace, name).object()
         await evictions.charge(self._registry, pod, writing, self._clock.now())
         await self._registry.delete(call.kind, call.namespace, name, options)
@@ -138,6 +141,14 @@ class Pods:
                 await client.aclose()
 
         return Stream(200, run, (("Cache-Control", "no-cache, private"), ("Content-Type", "text/plain")))
+
+
+def _both_dry(deleting: DeleteOptions, writing: WriteOptions) -> tuple[DeleteOptions, WriteOptions]:
+    """A dry run that either the request or its DeleteOptions ask for is one for the budget, too."""
+    if not (deleting.dry_run or writing.dry_run):
+        return deleting, writing
+    replace = msgspec.structs.replace
+    return replace(deleting, dry_run=True), replace(writing, dry_run=True)
 
 
 def _object(value: Any, kind: str) -> Object:

@@ -1,5 +1,6 @@
 """The query parameters of each verb, read and checked."""
 
+import re
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
@@ -15,6 +16,9 @@ Query = Mapping[str, str]
 _VALIDATIONS = ("Ignore", "Warn", "Strict")
 _POLICIES = ("Background", "Foreground", "Orphan")
 _MANAGER_BYTES_MAX = 128
+_WHOLE = re.compile(r"[+-]?[0-9]+").fullmatch
+_DIGITS_MAX = 100
+"""Longer texts are out of range without being read, which takes Python quadratic time."""
 
 
 def parse(query: str) -> Query:
@@ -46,12 +50,15 @@ def number(query: Query, name: str) -> int | None:
     text = query.get(name, "")
     if not text:
         return None
-    try:
-        return int(text)
-    except ValueError:
+    if not _WHOLE(text):
         raise errors.bad_request(
             f'unable to convert "{text}" of parameter {name}: strconv.ParseInt: parsing "{text}": invalid syntax'
-        ) from None
+        )
+    if len(text) > _DIGITS_MAX or not -(2**63) <= int(text) < 2**63:
+        raise errors.bad_request(
+            f'unable to convert "{text}" of parameter {name}: strconv.ParseInt: parsing "{text}": value out of range'
+        )
+    return int(text)
 
 
 class ListOptions(msgspec.Struct, frozen=True):
@@ -76,7 +83,7 @@ def list_options(query: Query) -> ListOptions:
     options = ListOptions(
         labels=query.get("labelSelector", ""),
         fields=query.get("fieldSelector", ""),
-        revision=_revision(query),
+        revision=revision(query),
         match=query.get("resourceVersionMatch", ""),
         limit=number(query, "limit") or 0,
         continue_=query.get("continue", ""),
@@ -91,13 +98,17 @@ def list_options(query: Query) -> ListOptions:
     return options
 
 
-def _revision(query: Query) -> int | None:
+def revision(query: Query) -> int | None:
+    """`resourceVersion`, or None when the client named none. Raises ApiError 400."""
     text = query.get("resourceVersion", "")
     if not text:
         return None
-    if not text.isdecimal():
+    why = "" if _WHOLE(text) and text.isalnum() else "invalid syntax"
+    if not why and (len(text) > _DIGITS_MAX or int(text) >= 2**64):
+        why = "value out of range"
+    if why:
         raise errors.bad_request(
-            f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+            f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": {why}'
         )
     return int(text)
 
@@ -196,6 +207,8 @@ class _DeleteBody(msgspec.Struct, frozen=True, rename="camel"):
 
 def delete_options(query: Query, body: object, user: User) -> DeleteOptions:
     """From the body, else from the query. Raises ApiError 400 and 422."""
+    if isinstance(body, dict) and body.get("kind") not in (None, "", "DeleteOptions"):
+        raise errors.bad_request("decoded object cannot be converted to DeleteOptions")
     try:
         said = msgspec.convert(body or {}, _DeleteBody)
     except msgspec.ValidationError as error:

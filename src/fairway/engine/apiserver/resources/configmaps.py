@@ -32,7 +32,7 @@ def validate(new: Object, old: Object | None) -> list[Cause]:
     for key in data.keys() & binary.keys():
         found.append(causes.invalid(f"data[{key}]", key, "duplicate of key present in binaryData"))
     if size > BYTES_MAX:
-        found.append(causes.too_long("", BYTES_MAX))
+        found.append(causes.too_long("[]", BYTES_MAX))
     return found if old is None else found + validate_frozen(new, old, ("data", "binaryData"))
 
 
