@@ -65,6 +65,10 @@ def _parser() -> argparse.ArgumentParser:
     trust.add_argument("--print", action="store_true", help="print the root certificate (PEM) and change nothing")
     trust.add_argument("--remove", action="store_true", help="take the root out of the system's trust store again")
     trust.add_argument("--kubeconfig", type=Path, metavar="FILE", help="of another cluster, instead of --state-dir")
+    backup = _command(commands, "backup", "write the objects and keys to a file; the cluster may run", _backup)
+    backup.add_argument("file", type=Path, metavar="FILE", help="a tar.gz archive; an older one is replaced")
+    restore = _command(commands, "restore", "put a backup in place of the state; the cluster must be stopped", _restore)
+    restore.add_argument("file", type=Path, metavar="FILE", help="what `fairway backup` wrote")
     demo = _command(commands, "demo", "start a cluster, apply the examples, show the live URLs", _demo)
     _listening(demo, http="127.0.0.1:8080", https="127.0.0.1:8443", api="127.0.0.1:6443")
     demo.add_argument("--examples", type=Path, default=Path("examples"), metavar="DIR", help="manifests to apply")
@@ -145,6 +149,18 @@ def _trust(arguments: argparse.Namespace) -> int:
     from fairway.processes import trust_command
 
     return trust_command.run(arguments)
+
+
+def _backup(arguments: argparse.Namespace) -> int:
+    from fairway.processes import backup
+
+    return backup.back_up(arguments.state_dir, arguments.file)
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    from fairway.processes import backup
+
+    return backup.restore(arguments.state_dir, arguments.file)
 
 
 def _demo(arguments: argparse.Namespace) -> int:
