@@ -128,3 +128,30 @@ async def test_whole_runs_at_the_start_after_failures_and_once_for_a_burst_of_ma
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
+
+
+def test_a_subscriber_that_left_hears_nothing_more() -> None:
+    cache: Cache[Service] = Cache(Service)
+    heard: list[str] = []
+
+    def hear(key: ObjectKey, old: Service | None, new: Service | None) -> None:
+        heard.append(key.name)
+
+    first, _second = cache.subscribe(hear), cache.subscribe(hear)
+    cache.apply({"metadata": {"name": "a"}})
+    first()
+    first()
+    cache.apply({"metadata": {"name": "b"}})
+    assert heard == ["a", "a", "b"]
+
+
+def test_what_is_borrowed_is_the_same_until_given_back() -> None:
+    cache: Cache[Service] = Cache(Service)
+    heard: list[str] = []
+    with cache.borrow() as lent:
+        lent.subscribe(lambda key, old, new: heard.append(key.name))
+        cache.apply({"metadata": {"name": "a"}})
+        assert lent.get(ObjectKey("", "a")) is cache.get(ObjectKey("", "a"))
+        assert lent.synced is cache.synced
+    cache.apply({"metadata": {"name": "b"}})
+    assert heard == ["a"]

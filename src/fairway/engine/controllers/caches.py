@@ -1,6 +1,8 @@
 """The collections that several controllers read, each watched once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from copy import copy
 from typing import Any
 
 from fairway.kube.api.autoscaling import HorizontalPodAutoscaler
@@ -14,6 +16,7 @@ from fairway.kube.api.policies import PodDisruptionBudget, ResourceQuota
 from fairway.kube.api.resource import (
     CONTROLLER_REVISIONS,
     CRON_JOBS,
+    CUSTOM_RESOURCE_DEFINITIONS,
     DAEMON_SETS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
@@ -73,6 +76,16 @@ class Caches:
             client, POD_DISRUPTION_BUDGETS, PodDisruptionBudget, clock, indexes={BY_NAMESPACE: _namespace}
         )
         self.quotas = Reflector(client, RESOURCE_QUOTAS, ResourceQuota, clock, indexes={BY_NAMESPACE: _namespace})
+        self.definitions = Reflector(client, CUSTOM_RESOURCE_DEFINITIONS, Named, clock, metadata_only=True)
+
+    @contextmanager
+    def borrow(self) -> Iterator["Caches"]:
+        """The same caches for one run of one controller: its subscriptions end with the block."""
+        lent = copy(self)
+        with ExitStack() as stack:
+            for name, reflector in vars(self).items():
+                setattr(lent, name, stack.enter_context(reflector.borrow()))
+            yield lent
 
     @property
     def all(self) -> tuple[Reflector[Any], ...]:
@@ -100,6 +113,7 @@ class Caches:
             HORIZONTAL_POD_AUTOSCALERS: self.autoscalers,
             POD_DISRUPTION_BUDGETS: self.budgets,
             RESOURCE_QUOTAS: self.quotas,
+            CUSTOM_RESOURCE_DEFINITIONS: self.definitions,
         }
 
 

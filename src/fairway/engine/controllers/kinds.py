@@ -1,65 +1,71 @@
-"""The kinds whose objects can be owned, counted and deleted by controllers that treat all kinds alike."""
+"""Which kinds the API serves, custom ones among them, for controllers that treat all kinds alike."""
 
-from fairway.kube.api.resource import (
-    CONFIG_MAPS,
-    CONTROLLER_REVISIONS,
-    DEPLOYMENTS,
-    ENDPOINT_SLICES,
-    ENDPOINTS,
-    EVENTS,
-    INGRESS_CLASSES,
-    INGRESSES,
-    LEASES,
-    NAMESPACES,
-    NODES,
-    PERSISTENT_VOLUME_CLAIMS,
-    PERSISTENT_VOLUMES,
-    PODS,
-    REPLICA_SETS,
-    SECRETS,
-    SERVICE_ACCOUNTS,
-    SERVICES,
-    STORAGE_CLASSES,
-    Resource,
-)
+from collections.abc import Callable, Iterable, Mapping
 
-_RBAC = "rbac.authorization.k8s.io"
+import msgspec
 
-KINDS = (
-    CONFIG_MAPS,
-    ENDPOINTS,
-    Resource("", "v1", "limitranges", "LimitRange"),
-    NAMESPACES,
-    NODES,
-    PERSISTENT_VOLUME_CLAIMS,
-    PERSISTENT_VOLUMES,
-    PODS,
-    Resource("", "v1", "resourcequotas", "ResourceQuota"),
-    SECRETS,
-    SERVICE_ACCOUNTS,
-    SERVICES,
-    CONTROLLER_REVISIONS,
-    Resource("apps", "v1", "daemonsets", "DaemonSet"),
-    DEPLOYMENTS,
-    REPLICA_SETS,
-    Resource("apps", "v1", "statefulsets", "StatefulSet"),
-    Resource("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler"),
-    Resource("batch", "v1", "cronjobs", "CronJob"),
-    Resource("batch", "v1", "jobs", "Job"),
-    LEASES,
-    ENDPOINT_SLICES,
-    INGRESS_CLASSES,
-    INGRESSES,
-    Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy"),
-    Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget"),
-    Resource(_RBAC, "v1", "clusterrolebindings", "ClusterRoleBinding", namespaced=False),
-    Resource(_RBAC, "v1", "clusterroles", "ClusterRole", namespaced=False),
-    Resource(_RBAC, "v1", "rolebindings", "RoleBinding"),
-    Resource(_RBAC, "v1", "roles", "Role"),
-    Resource("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", namespaced=False),
-    STORAGE_CLASSES,
-)
-"""Events are left out: they own nothing, nothing owns them, and their own controller ends them."""
+from fairway.engine.controllers.caches import Named
+from fairway.kube.api.meta import ObjectKey
+from fairway.kube.api.resource import Resource
+from fairway.kube.client.client import ApiClient
+from fairway.kube.client.discovery import Served, preferred
+from fairway.kube.reconcile.cache import Cache
+from fairway.kube.reconcile.whole import Dirty, run_whole
+from fairway.toolkit.clock import Clock
 
-NAMESPACED = (*(kind for kind in KINDS if kind.namespaced), EVENTS)
-"""Everything that a namespace can contain."""
+
+class Kinds(msgspec.Struct, frozen=True):
+    """Collections by what discovery said.
+
+    `listed` can be read and emptied, `watched` can be followed too, both once in the preferred version; `by_kind` has
+    every version by apiVersion and kind; `by_name` is `watched` by `plural` or `plural.group`.
+    """
+
+    listed: tuple[Resource, ...] = ()
+    watched: tuple[Resource, ...] = ()
+    by_kind: Mapping[tuple[str, str], Resource] = {}
+
+    @property
+    def by_name(self) -> dict[str, Resource]:
+        return {name_of(kind): kind for kind in self.watched}
+
+
+def name_of(kind: Resource) -> str:
+    """`plural` or `plural.group`."""
+    return f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+
+
+def kinds_of(served: Iterable[Served]) -> Kinds:
+    """Sort what discovery said."""
+    found = tuple(served)
+    return Kinds(
+        preferred(found, "list", "delete"),
+        preferred(found, "list", "watch", "delete"),
+        {(one.resource.api_version, one.resource.kind): one.resource for one in found if "get" in one.verbs},
+    )
+
+
+def is_event(kind: Resource) -> bool:
+    """Events own nothing, nothing owns them, and their own time ends them."""
+    return kind.plural == "events" and kind.group in ("", "events.k8s.io")
+
+
+def definition_of(kind: Resource) -> ObjectKey:
+    """The CustomResourceDefinition that a custom kind would come from."""
+    return ObjectKey("", f"{kind.plural}.{kind.group}")
+
+
+async def follow_kinds(
+    room: str, client: ApiClient, definitions: Cache[Named], clock: Clock, changed: Callable[[Kinds], None]
+) -> None:
+    """Tell `changed` what is served, now and after each change of a CustomResourceDefinition, until cancelled."""
+    dirty = Dirty()
+
+    async def once() -> None:
+        changed(kinds_of(await client.discover()))
+
+    end = definitions.subscribe(dirty.mark)
+    try:
+        await run_whole(room, dirty, once, clock=clock)
+    finally:
+        end()

@@ -65,7 +65,13 @@ async def run(client: ApiClient, clock: Clock, *, root_ca: bytes = b"", volumes_
         tasks.create_task(run_reflectors(*caches.all))
         await wait_synced(*caches.all)
         for name, start in (*CONTROLLERS, *more):
-            tasks.create_task(kept_running(name, partial(start, client, caches, clock), clock))
+            tasks.create_task(kept_running(name, partial(_borrowing, start, client, caches, clock), clock))
+
+
+async def _borrowing(start: Run, client: ApiClient, caches: Caches, clock: Clock) -> None:
+    """A controller that is started again must not be heard twice: its subscriptions end when it does."""
+    with caches.borrow() as lent:
+        await start(client, lent, clock)
 
 
 async def kept_running(name: str, start: Callable[[], Awaitable[None]], clock: Clock) -> None:

@@ -9,12 +9,17 @@ import msgspec
 
 from fairway.kube.api.meta import ObjectKey
 from fairway.kube.api.resource import Resource
+from fairway.kube.client.discovery import Served, served_of
 from fairway.kube.client.errors import Unreachable, from_body, from_status
 from fairway.toolkit.http_client import HttpClient, HttpError, Response
 
 Raw = dict[str, Any]
 Patch = Mapping[str, Any] | list[Any]
 _WATCH_SECONDS = 300
+_JSON = "application/json"
+_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+_METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
 class PatchType(Enum):
@@ -53,16 +58,42 @@ class ApiClient:
         """One object, or what a subresource such as `scale` shows of it."""
         return await self._call("GET", resource.path(namespace, name, subresource))
 
-    async def list(self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "") -> ListResult:
+    async def discover(self) -> tuple[Served, ...]:
+        """Every kind that the API serves now, in each of its versions; the preferred version of a group comes first."""
+        found: list[Served] = []
+        for path in ("/api", "/apis"):
+            document = await self._call("GET", path, accept=_DISCOVERY)
+            for group in document.get("items") or ():
+                found += served_of(group)
+        return tuple(found)
+
+    async def list(
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        labels: str = "",
+        fields: str = "",
+        metadata_only: bool = False,
+    ) -> ListResult:
         """All objects of a namespace, or of the whole cluster when none is given."""
         query = _query(labelSelector=labels, fieldSelector=fields)
-        raw = await self._call("GET", resource.path(namespace) + query)
+        raw = await self._call(
+            "GET", resource.path(namespace) + query, accept=_METADATA_LIST if metadata_only else _JSON
+        )
         kind = {"apiVersion": raw.get("apiVersion", ""), "kind": str(raw.get("kind", "")).removesuffix("List")}
         items = tuple({**kind, **item} for item in raw.get("items") or ())
         return ListResult(items, raw["metadata"].get("resourceVersion", ""))
 
     async def watch(
-        self, resource: Resource, namespace: str = "", *, resource_version: str, labels: str = "", fields: str = ""
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        resource_version: str,
+        labels: str = "",
+        fields: str = "",
+        metadata_only: bool = False,
     ) -> AsyncIterator[WatchEvent]:
         """Changes after a revision, until the API ends the stream (about five minutes); bookmarks are included.
 
@@ -76,7 +107,8 @@ class ApiClient:
             labelSelector=labels,
             fieldSelector=fields,
         )
-        response = await self._request("GET", resource.path(namespace) + query, dedicated=True)
+        accept = _METADATA if metadata_only else _JSON
+        response = await self._request("GET", resource.path(namespace) + query, accept=accept, dedicated=True)
         async with response:
             try:
                 async for line in response.iter_lines():
@@ -152,9 +184,11 @@ class ApiClient:
         present = {key: value for key, value in options.items() if value is not None}
         await self._call("DELETE", resource.path(namespace, name), present)
 
-    async def _call(self, method: str, target: str, body: Patch | None = None, *, content_type: str = "") -> Raw:
+    async def _call(
+        self, method: str, target: str, body: Patch | None = None, *, content_type: str = _JSON, accept: str = _JSON
+    ) -> Raw:
         data = None if body is None else msgspec.json.encode(body)
-        response = await self._request(method, target, data, content_type or "application/json")
+        response = await self._request(method, target, data, content_type, accept=accept)
         try:
             raw: Raw = msgspec.json.decode(await response.read())
         except HttpError as error:
@@ -166,11 +200,12 @@ class ApiClient:
         method: str,
         target: str,
         body: bytes | None = None,
-        content_type: str = "application/json",
+        content_type: str = _JSON,
         *,
+        accept: str = _JSON,
         dedicated: bool = False,
     ) -> Response:
-        headers = [("Accept", "application/json")]
+        headers = [("Accept", accept)]
         if body is not None:
             headers.append(("Content-Type", content_type))
         try:

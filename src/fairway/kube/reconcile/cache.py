@@ -1,7 +1,9 @@
 """The newest known state of one collection, as frozen nouns."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import copy
 from typing import Any, Generic, TypeVar
 
 from fairway.kube.api.meta import ObjectKey
@@ -10,6 +12,13 @@ from fairway.kube.api.noun import decode
 T = TypeVar("T")
 Subscriber = Callable[[ObjectKey, T | None, T | None], None]
 Index = Callable[[T], Iterable[str]]
+
+
+class _Subscription(Generic[T]):
+    """One call of `subscribe`: the same function may be subscribed twice."""
+
+    def __init__(self, subscriber: Subscriber[T]) -> None:
+        self.subscriber = subscriber
 
 
 class Cache(Generic[T]):
@@ -24,7 +33,7 @@ class Cache(Generic[T]):
         self._objects: dict[ObjectKey, T] = {}
         self._indexes = indexes or {}
         self._index: dict[tuple[str, str], dict[ObjectKey, T]] = {}
-        self._subscribers: list[Subscriber[T]] = []
+        self._subscribers: list[_Subscription[T]] = []
 
     def get(self, key: ObjectKey) -> T | None:
         """The object, or None when there is none."""
@@ -41,9 +50,22 @@ class Cache(Generic[T]):
         self._indexes[name]
         return tuple(self._index.get((name, value), {}).values())
 
-    def subscribe(self, subscriber: Subscriber[T]) -> None:
-        """Call `subscriber` for every change from now on."""
-        self._subscribers.append(subscriber)
+    def subscribe(self, subscriber: Subscriber[T]) -> Callable[[], None]:
+        """Call `subscriber` for every change from now on, until what is returned is called."""
+        entry: _Subscription[T] = _Subscription(subscriber)
+        self._subscribers.append(entry)
+        return lambda: self._unsubscribe(entry)
+
+    @contextmanager
+    def borrow(self) -> Iterator["Cache[T]"]:
+        """The same objects; whoever subscribes to what is lent hears nothing any more after the block."""
+        lent = copy(self)
+        lent._subscribers = []
+        give_back = self.subscribe(lent._tell)
+        try:
+            yield lent
+        finally:
+            give_back()
 
     def apply(self, raw: Mapping[str, Any]) -> None:
         """Take in an object that was added or changed.  Raises msgspec.ValidationError when it is not of the noun."""
@@ -71,8 +93,14 @@ class Cache(Generic[T]):
         if old == new:
             return
         self._reindex(key, old, new)
-        for subscriber in self._subscribers:
-            subscriber(key, old, new)
+        self._tell(key, old, new)
+
+    def _tell(self, key: ObjectKey, old: T | None, new: T | None) -> None:
+        for entry in tuple(self._subscribers):
+            entry.subscriber(key, old, new)
+
+    def _unsubscribe(self, entry: "_Subscription[T]") -> None:
+        self._subscribers = [other for other in self._subscribers if other is not entry]
 
     def _reindex(self, key: ObjectKey, old: T | None, new: T | None) -> None:
         for name, values_of in self._indexes.items():

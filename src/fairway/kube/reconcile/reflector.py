@@ -1,7 +1,9 @@
 """List and watch one collection into a cache, for ever."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from copy import copy
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -20,7 +22,10 @@ _BACKOFF_SECONDS_MAX = 10.0
 
 
 class Reflector(Generic[T]):
-    """Keeps `cache` equal to a collection; heals by watching again, or listing again when that is not enough."""
+    """Keeps `cache` equal to a collection; heals by watching again, or listing again when that is not enough.
+
+    With `metadata_only`, the API sends nothing but metadata (PartialObjectMetadata).
+    """
 
     def __init__(
         self,
@@ -33,6 +38,7 @@ class Reflector(Generic[T]):
         labels: str = "",
         fields: str = "",
         indexes: Mapping[str, Index[T]] | None = None,
+        metadata_only: bool = False,
     ) -> None:
         self.cache: Cache[T] = Cache(noun, indexes)
         self._client = client
@@ -41,6 +47,7 @@ class Reflector(Generic[T]):
         self._namespace = namespace
         self._labels = labels
         self._fields = fields
+        self._metadata_only = metadata_only
         self._revision = ""
 
     async def run(self) -> None:
@@ -57,9 +64,22 @@ class Reflector(Generic[T]):
                 await self._clock.sleep(backoff_seconds)
                 backoff_seconds = min(backoff_seconds * 2, _BACKOFF_SECONDS_MAX)
 
+    @contextmanager
+    def borrow(self) -> Iterator["Reflector[T]"]:
+        """This reflector with a borrowed cache (see `Cache.borrow`); it is not to be run."""
+        lent = copy(self)
+        with self.cache.borrow() as lent.cache:
+            yield lent
+
     async def _reflect(self) -> None:
         if not self._revision:
-            page = await self._client.list(self._resource, self._namespace, labels=self._labels, fields=self._fields)
+            page = await self._client.list(
+                self._resource,
+                self._namespace,
+                labels=self._labels,
+                fields=self._fields,
+                metadata_only=self._metadata_only,
+            )
             self.cache.replace(page.items)
             self._revision = page.resource_version
         events = self._client.watch(
@@ -68,6 +88,7 @@ class Reflector(Generic[T]):
             resource_version=self._revision,
             labels=self._labels,
             fields=self._fields,
+            metadata_only=self._metadata_only,
         )
         async for event in events:
             self._take(event)

@@ -1,5 +1,5 @@
 """Objects whose owners are gone: deleted in the background, in the foreground, or set free.
 
-Reads: the metadata of every kind.   Writes: deletes, owner references, finalizers.
-Loop:  keyed.     Flow: graph -> plan -> controller.
+Reads: discovery, the metadata of every kind.   Writes: deletes, owner references, finalizers.
+Loop:  keyed.     Flow: followed -> graph -> plan -> controller.
 """

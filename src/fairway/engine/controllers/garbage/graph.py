@@ -38,8 +38,12 @@ class Graph:
         """The newest known metadata."""
         return self._objects.get(item)
 
-    def by_uid(self, uid: str) -> ObjectMeta | None:
+    def item(self, uid: str) -> Item | None:
         """The object of that uid, if it is known."""
+        return self._items.get(uid)
+
+    def by_uid(self, uid: str) -> ObjectMeta | None:
+        """The newest known metadata of the object of that uid."""
         item = self._items.get(uid)
         return self._objects.get(item) if item else None
 

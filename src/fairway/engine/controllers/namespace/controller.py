@@ -3,7 +3,7 @@
 import asyncio
 
 from fairway.engine.controllers.caches import Caches, Named
-from fairway.engine.controllers.kinds import NAMESPACED
+from fairway.engine.controllers.kinds import kinds_of
 from fairway.engine.controllers.namespace.plan import FINALIZER, Contents, conditions, plan
 from fairway.kube.api.meta import Condition, ObjectKey, ObjectMeta
 from fairway.kube.api.noun import Noun, decode, encode
@@ -59,11 +59,21 @@ class NamespaceController:
 
     async def _contents(self, namespace: str) -> Contents:
         """From the API itself: a cache could miss what was made a moment ago."""
-        found = {}
-        for kind in NAMESPACED:
-            page = await self._client.list(kind, namespace)
-            found[kind] = tuple(decode(Named, raw).metadata for raw in page.items)
+        found: dict[Resource, tuple[ObjectMeta, ...]] = {}
+        seen: set[str] = set()
+        for kind in kinds_of(await self._client.discover()).listed:
+            if kind.namespaced:
+                page = await self._list(kind, namespace)
+                found[kind] = tuple(metadata for metadata in page if metadata.uid not in seen)
+                seen.update(metadata.uid for metadata in page)  # Events are served by two groups
         return Contents(found)
+
+    async def _list(self, kind: Resource, namespace: str) -> tuple[ObjectMeta, ...]:
+        try:
+            page = await self._client.list(kind, namespace, metadata_only=True)
+        except NotFound:
+            return ()  # a kind that went away meanwhile took its objects along
+        return tuple(decode(Named, raw).metadata for raw in page.items)
 
     async def _delete(self, kind: Resource, metadata: ObjectMeta) -> None:
         try:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fairway.engine.controllers.caches import BY_NAMESPACE, Caches, Named
-from fairway.engine.controllers.kinds import NAMESPACED
+from fairway.engine.controllers.kinds import Kinds, follow_kinds, name_of
 from fairway.engine.controllers.patches import seen_version
 from fairway.engine.controllers.resourcequota.plan import counted, status
 from fairway.kube.api.meta import ObjectKey
@@ -24,7 +24,6 @@ from fairway.kube.reconcile.workqueue import WorkQueue
 from fairway.toolkit.clock import Clock
 
 ROOM = "resourcequota-controller"
-_BY_NAME = {f"{kind.plural}.{kind.group}" if kind.group else kind.plural: kind for kind in NAMESPACED}
 _DEBOUNCE_SECONDS = 0.05
 
 
@@ -38,12 +37,25 @@ class QuotaController:
         self._tasks = tasks
         self._quotas = caches.quotas.cache
         self._caches: dict[Resource, Cache[Any]] = dict(caches.by_kind)
+        self._watching: dict[Resource, asyncio.Task[None]] = {}
+        self._by_name: Mapping[str, Resource] = {name_of(kind): kind for kind in self._caches}
+        self.started = asyncio.Event()
         self._quotas.subscribe(self._quota_changed)
         for kind, cache in self._caches.items():
             if kind.namespaced and kind != RESOURCE_QUOTAS:
                 cache.subscribe(self._counted_changed)
         for quota in self._quotas.values():
             self.queue.add(quota.metadata.key)
+
+    def serve(self, kinds: Kinds) -> None:
+        """Count what the API serves now; what it serves no more is not watched any more."""
+        self._by_name = kinds.by_name
+        for kind in self._watching.keys() - set(kinds.watched):
+            self._watching.pop(kind).cancel()
+            self._caches.pop(kind).synced.set()  # whoever waits for it looks again
+        for quota in self._quotas.values():
+            self.queue.add(quota.metadata.key)
+        self.started.set()
 
     async def reconcile(self, key: ObjectKey) -> None:
         """Count and report."""
@@ -56,7 +68,7 @@ class QuotaController:
             await self._report(quota, wanted.hard, wanted.used)
 
     async def _objects(self, name: str, namespace: str) -> list[Mapping[str, Any]]:
-        kind = _BY_NAME.get(name)
+        kind = self._by_name.get(name)
         if kind is None:
             return []  # a kind that is not served: there is nothing of it
         cache = self._caches.get(kind) or self._watch(kind)
@@ -64,10 +76,10 @@ class QuotaController:
         return [encode(obj) for obj in cache.values() if obj.metadata.namespace == namespace]
 
     def _watch(self, kind: Resource) -> Cache[Any]:
-        reflector = Reflector(self._client, kind, Named, self._clock)
+        reflector = Reflector(self._client, kind, Named, self._clock, metadata_only=True)
         reflector.cache.subscribe(self._counted_changed)
         self._caches[kind] = reflector.cache
-        self._tasks.create_task(reflector.run())
+        self._watching[kind] = self._tasks.create_task(reflector.run())
         return reflector.cache
 
     async def _report(self, quota: ResourceQuota, hard: Mapping[str, Any], used: Mapping[str, Any]) -> None:
@@ -111,4 +123,6 @@ async def run(client: ApiClient, caches: Caches, clock: Clock) -> None:
     """Count until cancelled; the caches must be synced."""
     async with asyncio.TaskGroup() as tasks:
         controller = QuotaController(client, caches, clock, tasks)
+        tasks.create_task(follow_kinds(ROOM, client, caches.definitions.cache, clock, controller.serve))
+        await controller.started.wait()
         tasks.create_task(run_keyed(ROOM, controller.queue, controller.reconcile))
