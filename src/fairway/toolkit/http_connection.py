@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import httptools
 
+from fairway.toolkit.http_incoming import Incoming
 from fairway.toolkit.http_messages import (
     Handler,
     Limits,
@@ -15,6 +16,7 @@ from fairway.toolkit.http_messages import (
     Request,
     Response,
     Stream,
+    Streamed,
     Upgrade,
     head,
 )
@@ -67,6 +69,7 @@ class Connection(asyncio.Protocol):
         refuse: Refuse,
         closed: Callable[["Connection"], None],
         failed: Callable[[Request, Exception], Response],
+        streamed: Streamed | None = None,
     ) -> None:
         self.transport: asyncio.Transport | None = None
         self.deadline: float | None = None
@@ -76,6 +79,8 @@ class Connection(asyncio.Protocol):
         self._refuse = refuse
         self._closed = closed
         self._failed = failed
+        self._streamed = streamed
+        self._incoming: Incoming | None = None
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._peer = Peer(listener)
@@ -102,6 +107,8 @@ class Connection(asyncio.Protocol):
         self.transport = None
         self._requests.clear()
         self.resume_writing()
+        if self._incoming is not None:
+            self._incoming.fail()
         if self._task is not None:
             self._task.cancel()
         self._closed(self)
@@ -153,13 +160,18 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         self._complete_head, self._header_bytes = True, 0
         length = self._headers.get("content-length", "0")
-        if length.isdecimal() and int(length) > self._limits.body_bytes:
+        if self._streamed is not None and not self._busy and not self._requests and self._is_streamed():
+            self._begin_streamed()
+        elif length.isdecimal() and int(length) > self._limits.body_bytes:
             self._too_large()
         elif self._headers.get("expect", "").lower() == "100-continue" and self.transport is not None:
             self.transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
         if self._discarding:
+            return
+        if self._incoming is not None:
+            self._incoming.feed(body)
             return
         self._body += body
         if len(self._body) > self._limits.body_bytes:
@@ -169,16 +181,39 @@ class Connection(asyncio.Protocol):
         if self._discarding:
             return
         self._started, self._complete_head, self._header_bytes = False, False, 0
-        path, _, query = self._url.decode("latin-1").partition("?")
-        method = self._parser.get_method().decode("ascii")
-        request = Request(method, path, query, self._headers, bytes(self._body), self._peer)
-        request.keep_alive = self._parser.should_keep_alive()
-        request.minor_version = 0 if self._parser.get_http_version() == "1.0" else 1
+        if self._incoming is not None:
+            incoming, self._incoming = self._incoming, None
+            incoming.end()
+            return
+        request = self._request()
         self._requests.append(request)
         if not self._busy:
             self._next()
         else:
             self._pause_reading()  # pipelined: read on when the running one is answered
+
+    def _request(self) -> Request:
+        path, _, query = self._url.decode("latin-1").partition("?")
+        method = self._parser.get_method().decode("ascii")
+        request = Request(method, path, query, self._headers, bytes(self._body), self._peer)
+        request.keep_alive = self._parser.should_keep_alive()
+        request.minor_version = 0 if self._parser.get_http_version() == "1.0" else 1
+        return request
+
+    def _is_streamed(self) -> bool:
+        assert self._streamed is not None
+        path = self._url.decode("latin-1").partition("?")[0]
+        return self._streamed(self._parser.get_method().decode("ascii"), path)
+
+    def _begin_streamed(self) -> None:
+        """Hand the request over before its body is here."""
+        if self._headers.get("expect", "").lower() == "100-continue" and self.transport is not None:
+            self.transport.write(_CONTINUE)
+        request = self._request()
+        stall_seconds = self._limits.request_timeout_seconds
+        request.incoming = self._incoming = Incoming(self._pause_reading, self._resume_reading, stall_seconds)
+        self._busy, self.deadline = True, None
+        self._answer(request)
 
     # --- one request at a time
 
@@ -247,6 +282,7 @@ class Connection(asyncio.Protocol):
     def _respond(self, request: Request, response: Response) -> None:
         if self.transport is None:
             return
+        self._mind_the_rest(request)
         bodiless = response.status in (204, 304)
         length = () if bodiless else (("Content-Length", str(len(response.body))),)
         start = head(response.status, (*response.headers, *length, *self._connection_header(request)))
@@ -261,10 +297,13 @@ class Connection(asyncio.Protocol):
     async def _stream(self, request: Request, stream: Stream) -> None:
         if self.transport is None:
             return
-        chunked = request.minor_version > 0
-        if not chunked:
-            request.keep_alive = False
+        self._mind_the_rest(request)
+        chunked = request.minor_version > 0 and stream.length_bytes is None
         framing = (("Transfer-Encoding", "chunked"),) if chunked else ()
+        if stream.length_bytes is not None:
+            framing = (("Content-Length", str(stream.length_bytes)),)
+        elif not chunked:
+            request.keep_alive = False
         self.transport.write(head(stream.status, (*stream.headers, *framing, *self._connection_header(request))))
         sink = _StreamSink(self, chunked=chunked, mute=request.method == "HEAD")
         self._streaming = True
@@ -279,6 +318,11 @@ class Connection(asyncio.Protocol):
         finally:
             self._streaming = False
 
+    def _mind_the_rest(self, request: Request) -> None:
+        """An answer before the end of the body: what still comes is not the next request."""
+        if request.incoming is not None and not request.incoming.complete:
+            request.keep_alive = False
+
     def _connection_header(self, request: Request) -> tuple[tuple[str, str], ...]:
         if self._draining or not request.keep_alive:
             return (("Connection", "close"),)
@@ -288,7 +332,9 @@ class Connection(asyncio.Protocol):
         self._busy = False
         if self.transport is None:
             return
-        if self._draining or not request.keep_alive:
+        if request.incoming is not None and not request.incoming.complete:
+            self._discard()
+        elif self._draining or not request.keep_alive:
             self.transport.close()
         elif self._after_upgrade is not None and not self._requests:
             self._decline_upgrade()
@@ -352,6 +398,14 @@ class Connection(asyncio.Protocol):
         response = self._refuse(status, message)
         extra = (("Content-Length", str(len(response.body))), ("Connection", "close"))
         self.transport.write(head(status, (*response.headers, *extra)) + response.body)
+        self._discard()
+
+    def _discard(self) -> None:
+        """Answered; what the client still sends is thrown away for a while, then the connection is closed."""
+        assert self.transport is not None
+        self._discarding = True
+        self._incoming = None
+        self._resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.deadline = self._loop.time() + _DISCARD_SECONDS

@@ -2,12 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Protocol
 
 import msgspec
+
+from fairway.toolkit.http_incoming import Incoming
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -27,9 +29,12 @@ class Peer(msgspec.Struct, frozen=True):
 
 
 class Request:
-    """One request with its whole body. Header names are lower case; repeated headers are joined with commas."""
+    """One request with its whole body, or with `incoming` when the server was told to let handlers read this one.
 
-    __slots__ = ("body", "headers", "keep_alive", "method", "minor_version", "path", "peer", "query")
+    Header names are lower case; repeated headers are joined with commas.
+    """
+
+    __slots__ = ("body", "headers", "incoming", "keep_alive", "method", "minor_version", "path", "peer", "query")
 
     def __init__(
         self,
@@ -49,10 +54,19 @@ class Request:
         self.peer = peer or Peer("")
         self.keep_alive = True
         self.minor_version = 1
+        self.incoming: Incoming | None = None
 
     def header(self, name: str) -> str:
         """The value of a header (name in lower case), or an empty string."""
         return self.headers.get(name, "")
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body piece by piece, whether it is here already or still arrives. Raises BodyLost."""
+        if self.body:
+            yield self.body
+        if self.incoming is not None:
+            async for piece in self.incoming.pieces():
+                yield piece
 
 
 class Sink(Protocol):
@@ -85,11 +99,15 @@ class Response(msgspec.Struct, frozen=True):
 
 
 class Stream(msgspec.Struct, frozen=True):
-    """An answer that is written while it happens; `run` is cancelled when the client goes away."""
+    """An answer that is written while it happens; `run` is cancelled when the client goes away.
+
+    With `length_bytes` it must write just so many; otherwise it is sent in chunks.
+    """
 
     status: int
     run: Callable[[Sink], Awaitable[None]]
     headers: Headers = ()
+    length_bytes: int | None = None
 
 
 class Upgrade(msgspec.Struct, frozen=True):
@@ -100,6 +118,8 @@ class Upgrade(msgspec.Struct, frozen=True):
 
 
 Reply = Response | Stream | Upgrade
+Streamed = Callable[[str, str], bool]
+"""Whether the handler reads the body of a request (method, path) itself, while it arrives."""
 Handler = Callable[[Request], Reply | Awaitable[Reply]]
 """Answers one request; an immediate reply costs no task."""
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from fairway.toolkit.http_connection import Connection, Refuse
-from fairway.toolkit.http_messages import Handler, Limits, Request, Response, refusal
+from fairway.toolkit.http_messages import Handler, Limits, Request, Response, Streamed, refusal
 from fairway.toolkit.logs import Log
 
 _SWEEP_SECONDS = 1.0
@@ -22,14 +22,24 @@ class HttpServer:
     """Any number of listeners in front of one handler.
 
     A handler that raises is logged with its traceback and answered with 500; everything else a handler wants to say
-    it says with a `Response`. `refuse` makes the answers to requests that never reach the handler.
+    it says with a `Response`. `refuse` makes the answers to requests that never reach the handler. Requests that
+    `streamed` picks reach it before their body, which then has no limit but the handler's own.
     """
 
-    def __init__(self, handler: Handler, log: Log, *, limits: Limits | None = None, refuse: Refuse = refusal) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        log: Log,
+        *,
+        limits: Limits | None = None,
+        refuse: Refuse = refusal,
+        streamed: Streamed | None = None,
+    ) -> None:
         self._handler = handler
         self._log = log
         self._limits = limits or Limits()
         self._refuse = refuse
+        self._streamed = streamed
         self._servers: list[asyncio.AbstractServer] = []
         self._paths: list[Path] = []
         self._connections: set[Connection] = set()
@@ -89,7 +99,8 @@ class HttpServer:
             path.unlink(missing_ok=True)
 
     def _connect(self, name: str) -> Connection:
-        connection = Connection(name, self._handler, self._limits, self._refuse, self._closed, self._failed)
+        limits, closed, failed = self._limits, self._closed, self._failed
+        connection = Connection(name, self._handler, limits, self._refuse, closed, failed, self._streamed)
         self._connections.add(connection)
         return connection
 
