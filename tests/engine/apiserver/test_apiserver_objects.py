@@ -343,6 +343,20 @@ async def test_server_side_apply(api: Any) -> None:
     assert (forced["spec"]["replicas"], forced["metadata"]["generation"]) == (7, 2)
 
 
+async def test_nulls_of_go_programs_are_no_conflict(api: Any) -> None:
+    """`kubectl create --dry-run -o yaml` writes `creationTimestamp: null`; two may apply the same file."""
+    applied = deployment()
+    applied["spec"]["template"]["metadata"]["creationTimestamp"] = None
+    made = await api.patch(f"{DEPLOYMENTS}/web?fieldManager=one", applied, "apply-patch+yaml", 201)
+    assert "creationTimestamp" not in made["spec"]["template"]["metadata"]
+    again = await api.patch(f"{DEPLOYMENTS}/web?fieldManager=two", applied, "apply-patch+yaml")
+    assert [entry["manager"] for entry in again["metadata"]["managedFields"]] == ["one", "two"]
+    emptied = deployment()
+    emptied["spec"]["replicas"] = None
+    status = await api.patch(f"{DEPLOYMENTS}/web?fieldManager=two", emptied, "apply-patch+yaml", 409)
+    assert ".spec.replicas" in status["message"]
+
+
 @pytest.mark.parametrize(
     ("query", "body", "code", "message"),
     [

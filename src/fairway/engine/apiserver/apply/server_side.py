@@ -133,7 +133,7 @@ def _settled(wish: _Wish, before: Any, after: Any, managed: Managed, force: bool
     """The others lose what this apply changed or removed.  Raises _Conflicts when they owned it and force is off."""
     change = compare(wish.type, before, after)
     exclude(change, wish.reset)
-    touched = change.added | change.modified
+    touched = (change.added | change.modified) - _nothing_new(wish.type, change.added, after)
     conflicts = {who: what.fields & touched for who, what in managed.items() if who != wish.who}
     if not force and any(conflicts.values()):
         raise _Conflicts([(who, path) for who, paths in conflicts.items() for path in sorted(paths)])
@@ -143,6 +143,12 @@ def _settled(wish: _Wish, before: Any, after: Any, managed: Managed, force: bool
         if left:
             result[who] = msgspec.structs.replace(what, fields=left)
     return result
+
+
+def _nothing_new(type: Type, added: Fields, after: dict[str, Any]) -> Fields:
+    """Nulls where nothing was: `creationTimestamp: null`, as Go writes templates, changes nothing for its co-owners."""
+    solid = without_nulls(after)
+    return added & compare(type, solid, after).added if added and solid is not after else set()
 
 
 def _pruned(type: Type, value: dict[str, Any], managed: Managed, last: Fields) -> dict[str, Any]:
