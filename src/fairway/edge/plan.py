@@ -169,7 +169,8 @@ def without_reload(running: Rendered, desired: Rendered) -> Rendered:
 
 
 def _reload_reasons(running: Rendered, desired: Rendered) -> tuple[str, ...]:
-    before, after = _by_title(running), _by_title(desired)
+    known = {id(section) for section in running.sections} & {id(section) for section in desired.sections}
+    before, after = _by_title(running, known), _by_title(desired, known)
     reasons = [f"new {title}" for title in after.keys() - before.keys()]
     reasons += [f"no more {title}" for title in before.keys() - after.keys()]
     dynamic = desired.placement.dynamic
@@ -190,8 +191,11 @@ def _differs(before: Section, after: Section, dynamic: bool) -> bool:
     return not grown or msgspec.structs.replace(before, slots=after.slots) != after
 
 
-def _by_title(rendered: Rendered) -> dict[str, Section]:
-    return {section.title.removesuffix(" from edge"): section for section in rendered.sections}
+def _by_title(rendered: Rendered, known: set[int]) -> dict[str, Section]:
+    """The sections apart from those that both have."""
+    return {
+        section.title.removesuffix(" from edge"): section for section in rendered.sections if id(section) not in known
+    }
 
 
 def _commands(running: Rendered, desired: Rendered) -> Iterator[Command]:
@@ -247,7 +251,9 @@ def _drained(before: Mapping[str, Slots], after: Mapping[str, Slots]) -> Iterato
 
 
 def _grown(name: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Command]:
+    if before is after:
+        return
     if added := {key: after[key] for key in after.keys() - before.keys()}:
         yield AddEntries(name, added)
-    if changed := {key: value for key, value in after.items() - before.items() if key in before}:
+    if changed := {key: value for key, value in after.items() if before.get(key, value) != value}:
         yield SetEntries(name, changed)

@@ -17,16 +17,13 @@ from fairway.edge.metrics import Traffic
 from fairway.edge.render import Options
 from fairway.edge.render.logging import LOG_SOCKET
 from fairway.edge.render.rendered import DEFAULT_CERTIFICATE
-from fairway.edge.snapshot import Snapshot, take
+from fairway.edge.sources import Sources
 from fairway.edge.translate.classes import CONTROLLER
-from fairway.kube.api.config import ConfigMap, Secret
-from fairway.kube.api.ingresses import Ingress, IngressClass
-from fairway.kube.api.resource import CONFIG_MAPS, ENDPOINT_SLICES, INGRESS_CLASSES, INGRESSES, SECRETS, SERVICES
-from fairway.kube.api.services import EndpointSlice, Service
+from fairway.kube.api.resource import INGRESS_CLASSES
 from fairway.kube.client.client import ApiClient
 from fairway.kube.client.errors import AlreadyExists
 from fairway.kube.reconcile.events import EventRecorder
-from fairway.kube.reconcile.reflector import Reflector, run_reflectors, wait_synced
+from fairway.kube.reconcile.reflector import run_reflectors, wait_synced
 from fairway.kube.reconcile.whole import Dirty, run_whole
 from fairway.toolkit import files, logs
 from fairway.toolkit.clock import Clock
@@ -37,31 +34,6 @@ from fairway.toolkit.http_server import HttpServer
 log = logs.get("edge")
 _NOBODY = 65534
 _CLASSES = (("fairway", True), ("nginx", False))
-
-
-class Sources:
-    """The caches that the edge looks at."""
-
-    def __init__(self, client: ApiClient, clock: Clock) -> None:
-        self.ingresses = Reflector(client, INGRESSES, Ingress, clock)
-        self.classes = Reflector(client, INGRESS_CLASSES, IngressClass, clock)
-        self.services = Reflector(client, SERVICES, Service, clock)
-        self.slices = Reflector(client, ENDPOINT_SLICES, EndpointSlice, clock)
-        # Passwords and authorities are in Secrets of any type; those of Helm are many, large and never asked for.
-        self.secrets = Reflector(client, SECRETS, Secret, clock, fields="type!=helm.sh/release.v1")
-        self.config_maps = Reflector(client, CONFIG_MAPS, ConfigMap, clock)
-        self.all = (self.ingresses, self.classes, self.services, self.slices, self.secrets, self.config_maps)
-
-    def take(self) -> Snapshot:
-        """What they hold now."""
-        return take(
-            ingresses=self.ingresses.cache.values(),
-            classes=self.classes.cache.values(),
-            services=self.services.cache.values(),
-            slices=self.slices.cache.values(),
-            secrets=self.secrets.cache.values(),
-            config_maps=self.config_maps.cache.values(),
-        )
 
 
 async def run(client: ApiClient, config: Config, clock: Clock) -> None:
@@ -80,7 +52,7 @@ async def run(client: ApiClient, config: Config, clock: Clock) -> None:
         sources.take,
         events,
         clock,
-        options=options(config),
+        options=options(config, proxy.version),
         addresses=config.status_addresses,
         traffic=traffic,
     )
@@ -88,8 +60,7 @@ async def run(client: ApiClient, config: Config, clock: Clock) -> None:
         tasks.create_task(run_reflectors(*sources.all))
         await ensure_classes(client)
         await wait_synced(*sources.all)
-        for source in sources.all:
-            source.cache.subscribe(dirty.mark)
+        sources.subscribe(dirty.mark)
         tasks.create_task(run_whole("edge", dirty, controller.once, clock=clock))
         tasks.create_task(controller.keep_alive(dirty))
 
@@ -150,8 +121,8 @@ async def ensure_classes(client: ApiClient) -> None:
             pass
 
 
-def options(config: Config) -> Options:
-    """What HAProxy is told apart from the cluster."""
+def options(config: Config, version: tuple[int, int] = (2, 8)) -> Options:
+    """What HAProxy of a version is told apart from the cluster."""
     return Options(
         http=_bind(config.http_fd, config.http_address),
         https=_bind(config.https_fd, config.https_address),
@@ -161,6 +132,7 @@ def options(config: Config) -> Options:
         affinity_key=_affinity_key(config.state_dir / "edge-affinity.key"),
         log=observing(config),
         trace=config.trace,
+        version=version,
     )
 
 

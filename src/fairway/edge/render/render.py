@@ -8,6 +8,7 @@ from fairway.edge.ir import ANY_HOST, Edge, Entrance, Profile
 from fairway.edge.place import Placement
 from fairway.edge.render import extras, pages, tuning
 from fairway.edge.render.backend import backend
+from fairway.edge.render.entries import Wanted
 from fairway.edge.render.frontend import HTML, frontend
 from fairway.edge.render.logging import ring
 from fairway.edge.render.maps import maps
@@ -36,12 +37,20 @@ _DEFAULTS = (
 )
 
 
-def render(edge: Edge, placement: Placement, options: Options, previous: Rendered | None = None) -> Rendered:
+def render(
+    edge: Edge,
+    placement: Placement,
+    options: Options,
+    previous: Rendered | None = None,
+    wanted: Wanted | None = None,
+) -> Rendered:
     """Everything HAProxy needs for an edge; the same input gives the same bytes.
 
-    `previous` only saves work: backends of the same shape are taken from it. It must have the same options.
+    `previous` and `wanted` only save work: backends of the same shape are taken from the one, which must have the same
+    options, and the entries of the routes are the other.
     """
-    entries = maps(edge.routes, placement)
+    wanted = wanted or Wanted(maps(edge.routes, placement), edge.routes)
+    entries = wanted.maps
     profiles = _profiles(placement)
     more = extras.maps(edge, placement.names)
     keyed = {**entries.keyed, **more, TUNING_MAP: tuning.entries(placement.tunings)}
@@ -50,7 +59,7 @@ def render(edge: Edge, placement: Placement, options: Options, previous: Rendere
         *ring(options),
         _defaults(edge.entrance),
         _TCP_DEFAULTS,
-        frontend(edge, options, entries.ordered),
+        frontend(msgspec.structs.replace(edge, routes=wanted.special), options, entries.ordered),
         *((extras.inner(options),) if INNER_MAP in more else ()),
         *extras.doors(edge, options),
         *extras.sections(profiles),
