@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import datetime
+import os
 import socket
 import ssl
 import textwrap
@@ -206,7 +207,7 @@ class RealEdge:
 
     def __init__(self, folder: Path, threads: int = 1, binary: Binary | None = None) -> None:
         self.folder = folder
-        self.binary = binary or find()
+        self.binary = binary or find(os.environ.get("FAIRWAY_TEST_HAPROXY"))
         self._http = socket.create_server(("127.0.0.1", 0), backlog=512)
         self._https = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.http_port = self._http.getsockname()[1]
@@ -225,6 +226,7 @@ class RealEdge:
         """As a new engine process would make it."""
         self.process = Process(self.binary, self.folder, listeners=(self._http.fileno(), self._https.fileno()))
         proxy = Haproxy(self.process, self.folder)
+        self.options = msgspec.structs.replace(self.options, version=proxy.version)
         default_certificate.load_or_create(self.folder / "default.pem", datetime.datetime.now(datetime.UTC))
         return proxy
 

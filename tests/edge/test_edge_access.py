@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -157,6 +158,24 @@ async def test_auth_url_of_a_service(edge: Any, make: Any, guarded: Any, web: An
     for line in ("cookie: c=1", "x-original-url: http://a.test/path?q=1", "x-original-method: post", "x-s: s"):
         assert f"{line}\r\n" in asked
     assert "x-fairway-backend" not in asked
+
+
+async def test_the_way_to_services_survives_reloads(
+    edge: Any, make: Any, guarded: Any, web: Any, answering: Any
+) -> None:
+    server = answering((200, {"X-User": "joe"}, ""))
+    raws = [
+        *web,
+        *make.service("auth", await server.start()),
+        guarded("a", auth_url="http://auth.default.svc/", auth_response_headers="X-User"),
+    ]
+    for number in range(3):
+        raws.append(guarded(f"new{number}", auth_url="http://auth.default.svc/", proxy_connect_timeout=str(number + 1)))
+        old = edge.process.pid
+        assert type(await edge.apply(raws)).__name__ == "Reload"
+        while old and Path(f"/proc/{old}/cmdline").exists() and Path(f"/proc/{old}/cmdline").read_bytes():
+            await asyncio.sleep(0.05)
+        assert (await edge.get("a.test/")).sent("x-user") == "joe"
 
 
 async def test_auth_signin_keeps_where_the_client_wanted_to_go(

@@ -1,6 +1,7 @@
 """Annotations that change requests, answers and routes, at a real HAProxy."""
 
 import asyncio
+import base64
 import ssl
 from collections import Counter
 from pathlib import Path
@@ -215,8 +216,6 @@ async def test_the_cache_maintenance_and_whats_off(edge: Any, make: Any, pods: A
 
 async def test_client_certificates_by_host(edge: Any, make: Any, pods: Any, tmp_path: Path) -> None:
     client = make.secret("client", "joe")
-    import base64  # noqa: PLC0415
-
     pem = tmp_path / "client.pem"
     parts = [base64.b64decode(client["data"][name]) for name in ("tls.crt", "tls.key")]
     pem.write_bytes(b"".join(parts))
@@ -266,8 +265,6 @@ async def test_client_certificates_by_host(edge: Any, make: Any, pods: Any, tmp_
 
 async def test_tls_is_passed_through_and_tcp_ports_lead_to_services(edge: Any, make: Any, pods: Any) -> None:
     inside = make.secret("inside", "pass.test")
-    import base64  # noqa: PLC0415
-
     pem = edge.folder / "inside.pem"
     pem.write_bytes(b"".join(base64.b64decode(inside["data"][name]) for name in ("tls.crt", "tls.key")))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

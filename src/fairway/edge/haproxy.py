@@ -44,6 +44,7 @@ class Haproxy:
     def __init__(self, process: Process, folder: Path) -> None:
         self.running: Rendered | None = None
         self.dynamic = process.version >= PREFERRED
+        self.version = process.version[:2]
         self._changing = asyncio.Lock()
         self._process = process
         self._folder = folder

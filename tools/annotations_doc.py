@@ -1,0 +1,70 @@
+"""Write docs/annotations.md from the table of annotations: `python tools/annotations_doc.py`."""
+
+from collections import Counter
+from pathlib import Path
+
+from fairway.edge.translate.table import ALIASES, DEPRECATED, NGINX, OWN, Annotation, How
+
+PAGE = Path(__file__).parents[1] / "docs" / "annotations.md"
+_SAYS = {
+    How.NATIVE: "works",
+    How.LUA: "works, with the Lua part",
+    How.HARMLESS: "accepted, nothing to do",
+    How.PARTIAL: "in part, with a warning Event",
+    How.REFUSED: "refused, with an Event",
+}
+
+
+def page() -> str:
+    """The whole page."""
+    counts = Counter(one.how for one in NGINX)
+    lines = [
+        "# Annotations",
+        "",
+        "Generated from `src/fairway/edge/translate/table.py` by `tools/annotations_doc.py`; do not edit.",
+        "",
+        f"Fairway reads all {len(NGINX)} `nginx.ingress.kubernetes.io/*` annotations of ingress-nginx v1.15 with their",
+        "own meaning. A value that cannot be understood refuses the Ingress with an Event; it keeps the last version",
+        "that was right. When an annotation that keeps people out (marked 🔒) cannot be obeyed, nobody is let in.",
+        "",
+        "| | annotations |",
+        "|---|---|",
+        *(f"| {says} | {counts[how]} |" for how, says in _SAYS.items()),
+        "",
+        "| annotation | | what it does here |",
+        "|---|---|---|",
+        *(_row(one) for one in NGINX),
+        "",
+        "## Other names",
+        "",
+        *(f"- `{alias}` is `{name}`." for alias, name in ALIASES.items()),
+        *(
+            f"- `{name}` is of an older version and has no effect; use {instead}."
+            for name, instead in DEPRECATED.items()
+        ),
+        "",
+        "## Fairway's own",
+        "",
+        "Under `fairway.dev/`:",
+        "",
+        "| annotation | what it does |",
+        "|---|---|",
+        *(f"| `{one.name}` | {_cell(one.note)} |" for one in OWN),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(one: Annotation) -> str:
+    lock = " 🔒" if one.protects else ""
+    note = one.note
+    if one.how is How.REFUSED:
+        note = f"use {note}"
+    return f"| `{one.name}`{lock} | {_SAYS[one.how]} | {_cell(note)} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
