@@ -170,6 +170,18 @@ class TestNode:
     def test_taints(self, before: Node, after: Any) -> None:
         assert node.plan(before, 1, NOW).taints == after
 
+    @pytest.mark.parametrize("status", ["False", "Unknown"])
+    def test_what_an_earlier_run_left_behind_taints_nothing_until_the_grace_is_over(self, status: str) -> None:
+        left = a_node(status, taint("not-ready", "NoSchedule"))
+        decided = node.plan(a_node(status), 1, NOW, heard=False)
+        assert (decided.conditions, decided.taints, decided.pods_unready) == (None, None, False)
+        assert node.plan(left, 1, NOW, heard=False).taints == (() if status == "Unknown" else None)
+        assert node.plan(a_node("True", taint("not-ready", "NoSchedule")), 1, NOW, heard=False).taints == ()
+        assert node.plan(Node(), 1, NOW, heard=False).taints is None
+        late = node.plan(a_node(status), 51, NOW, heard=False)
+        assert late.taints == tuple(taint("unreachable", effect) for effect in BOTH)
+        assert late.pods_unready
+
     def test_pods_become_unready_once(self) -> None:
         pod = Pod(status=PodStatus(conditions=ready("True")))
         changed = node.unready(pod, NOW)

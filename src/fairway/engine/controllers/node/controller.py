@@ -27,8 +27,11 @@ log = logs.get(ROOM)
 
 
 class _Heard(msgspec.Struct, frozen=True):
+    """What the lease said and when that was seen; `since_start` is false for what was there when we came."""
+
     renewed: datetime | None
     at_seconds: float
+    since_start: bool
 
 
 class NodeController:
@@ -53,15 +56,18 @@ class NodeController:
         if node is None:
             self._heard.pop(key.name, None)
             return None
-        silent_seconds = self._clock.monotonic() - self._note(key.name).at_seconds
-        decided = plan(node, silent_seconds, self._clock.now())
+        heard = self._note(key.name)
+        silent_seconds = self._clock.monotonic() - heard.at_seconds
+        decided = plan(node, silent_seconds, self._clock.now(), heard=heard.since_start)
         await self._write(node, decided)
         if decided.pods_unready:
             await asyncio.gather(*(self._unready(pod) for pod in self._pods.values() if pod.spec.node_name == key.name))
         return decided.again_seconds
 
     def _lease_changed(self, key: ObjectKey, old: Lease | None, new: Lease | None) -> None:
-        self._note(key.name)
+        before = self._heard.get(key.name)
+        if self._note(key.name).since_start and not (before and before.since_start):
+            self.queue.add(ObjectKey("", key.name))  # the first word of it: what is stored counts from now on
 
     def _note(self, name: str) -> _Heard:
         """When the node was last heard; a lease that was renewed since is heard now."""
@@ -69,7 +75,7 @@ class NodeController:
         renewed = lease.spec.renew_time if lease else None
         heard = self._heard.get(name)
         if heard is None or heard.renewed != renewed:
-            heard = self._heard[name] = _Heard(renewed, self._clock.monotonic())
+            heard = self._heard[name] = _Heard(renewed, self._clock.monotonic(), heard is not None)
         return heard
 
     async def _write(self, node: Node, decided: Plan) -> None:

@@ -31,16 +31,23 @@ class Plan(msgspec.Struct, frozen=True):
     again_seconds: float
 
 
-def plan(node: Node, silent_seconds: float, now: datetime) -> Plan:
-    """Decide from how long nothing was heard of a node (counted from when this controller began to listen)."""
+def plan(node: Node, silent_seconds: float, now: datetime, *, heard: bool = True) -> Plan:
+    """Decide from how long nothing was heard of a node (counted from when this controller began to listen).
+
+    `heard` is whether its lease was renewed since then. Before that, what is stored may be what an earlier run left
+    behind while the kubelet is just starting: no taint is added and no pod is called unready until the time is over.
+    """
     silent = silent_seconds > GRACE_SECONDS
+    waiting = not heard and not silent
     conditions = _silenced(node.status.conditions, now) if silent else node.status.conditions
     ready = find(conditions, "Ready")
     taints = _taints(node, ready)
+    if waiting:
+        taints = tuple(taint for taint in node.spec.taints if taint in taints)
     return Plan(
         conditions if conditions != node.status.conditions else None,
         taints if taints != node.spec.taints else None,
-        ready is not None and ready.status != "True",
+        ready is not None and ready.status != "True" and not waiting,
         max(1.0, GRACE_SECONDS - silent_seconds + 0.1) if not silent else GRACE_SECONDS,
     )
 
