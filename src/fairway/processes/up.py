@@ -147,8 +147,9 @@ def _background(settings: Settings, report: int) -> int:
 
     def tell(word: str) -> None:
         nonlocal report
-        if report >= 0:
-            os.write(report, f"{word}\n".encode())
+        if report < 0:
+            return  # an engine that was started again tells the same once more
+        os.write(report, f"{word}\n".encode())
         if word == "ready":
             os.close(report)
             report = -1
