@@ -116,7 +116,7 @@ class Kubelet:
         self._workers: dict[str, PodWorker] = {}
         machine = measure(config.state_dir)
         lookup = Lookup(client, self._config_maps.cache, self._secrets.cache)
-        reports = Reports(EventRecorder(client, "kubelet", clock))
+        reports = Reports(EventRecorder(client, "kubelet", clock, host=config.node_name))
         states = States(runtime, clock)
         rotation = Rotation(self._slices.cache, clock, config.termination_drain_seconds)
         self._tools = Tools(
