@@ -4,7 +4,7 @@ The rules are client-go's `flowcontrol.Backoff` as the kubelet uses it: the firs
 doubling to 5 min; a run of more than 10 min starts over.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from fairway.engine.kubelet.snapshot import Backoff, ContainerSeen
 
@@ -18,7 +18,16 @@ def remaining_seconds(seen: ContainerSeen, now: datetime) -> float:
     finished = seen.termination.finished_at if seen.termination else None
     if finished is None or _expired(seen.backoff, finished):
         return 0.0
-    return max(0.0, seen.backoff.seconds - (now - finished).total_seconds())
+    return left_seconds(finished + timedelta(seconds=seen.backoff.seconds), now, seen.backoff.seconds)
+
+
+def left_seconds(due: datetime, now: datetime, longest_seconds: float = LONGEST_SECONDS) -> float:
+    """Seconds until a moment that was at most `longest_seconds` away when it was chosen.
+
+    More than that means that the clock was set back meanwhile: then it is due now.
+    """
+    seconds = (due - now).total_seconds()
+    return seconds if 0 < seconds <= longest_seconds else 0.0
 
 
 def following(backoff: Backoff, finished: datetime | None, now: datetime) -> Backoff:

@@ -6,7 +6,6 @@ from typing import Literal
 
 import msgspec
 
-
 _EVICTION_HARD = {
     "memory.available": "100Mi",
     "nodefs.available": "5%",

@@ -44,6 +44,19 @@ class Ledger:
         """Wait until the runs that ended are removed from the runtime."""
         await asyncio.gather(*self._removing, return_exceptions=True)
 
+    async def abandon(self) -> None:
+        """Give up removals that are under way, as a crash would; `adopt` begins them again."""
+        tasks = tuple(self._removing)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def adopt(self) -> None:
+        """Remove the runs that ended while or before an earlier engine process was killed."""
+        for record in self.record.containers:
+            if record.termination is not None and self._tools.states.get(record.id) is not None:
+                self._discard(record.id)
+
     def absorb(self, pod: Pod, busy: AbstractSet[str]) -> None:
         """Write down what the runtime saw: runs that began and runs that ended; `busy` are being started or stopped."""
         for record in self.record.containers:
@@ -80,7 +93,10 @@ class Ledger:
         self.put(msgspec.structs.replace(record, launched=True, termination=termination))
         self._checks.forget(record.id)
         log.info("ended", pod=pod_name(pod), container=record.name, code=termination.exit_code)
-        task = asyncio.create_task(discard_container(self._tools, record.id))
+        self._discard(record.id)
+
+    def _discard(self, id: str) -> None:
+        task = asyncio.create_task(discard_container(self._tools, id))
         self._removing.add(task)
         task.add_done_callback(self._removing.discard)
 

@@ -166,8 +166,9 @@ def _sandbox(pod: Pod, seen: PodSeen) -> PodActions:
     stale = tuple(Stop(run.name, f"Stopping container {run.name}") for run in seen.running())
     if stale:
         return PodActions(stop=stale)
-    if seen.sandbox_retry_at is not None and seen.sandbox_retry_at > seen.now:
-        return PodActions(wait_seconds=(seen.sandbox_retry_at - seen.now).total_seconds())
+    retry_at = seen.sandbox_retry_at
+    if retry_at is not None and (seconds := backoff.left_seconds(retry_at, seen.now)) > 0:
+        return PodActions(wait_seconds=seconds)
     return PodActions(create_sandbox=True)
 
 
@@ -213,8 +214,8 @@ class _Decisions:
     def _start(self, container: Container, run: ContainerSeen | None) -> None:
         now = self.seen.now
         trouble = self.seen.troubles.get(container.name)
-        if trouble is not None and trouble.retry_at > now:
-            self.waits.append((trouble.retry_at - now).total_seconds())
+        if trouble is not None and (seconds := backoff.left_seconds(trouble.retry_at, now)) > 0:
+            self.waits.append(seconds)
         elif run is None:
             self.starts.append(Start(container.name))
         elif run.image == container.image and (seconds := backoff.remaining_seconds(run, now)) > 0:

@@ -78,6 +78,7 @@ class PodWorker:
     def adopt(self, *, sandbox_alive: bool) -> None:
         """Go on where an earlier engine process stopped."""
         record = self._ledger.record
+        self._ledger.adopt()
         self._sandboxes.alive = sandbox_alive and bool(record.ip)
         statuses = (*self._pod.status.init_container_statuses, *self._pod.status.container_statuses)
         shown = {status.container_id: status for status in statuses}
@@ -188,7 +189,7 @@ class PodWorker:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._ledger.settle()
+        await self._ledger.abandon()
 
     async def _take(self, pod: Pod) -> None:
         """Go on with a newer pod; generated volumes follow its labels and sources."""

@@ -56,7 +56,7 @@ class Prober:
         """Check every period; a startup probe ends with its first success, a condemned container is not asked again."""
         probe = self._plan.probe
         age_seconds = (self._clock.now() - self._plan.started_at).total_seconds()
-        await self._clock.sleep(max(0.0, probe.initial_delay_seconds - age_seconds))
+        await self._clock.sleep(max(0.0, probe.initial_delay_seconds - max(0.0, age_seconds)))
         while not self._is_over():
             due = self._clock.monotonic() + probe.period_seconds
             self._count(await self._check())
