@@ -21,8 +21,8 @@ RUN_DIR = Path("/run/fairway")
 ZYGOTE_SOCKET = RUN_DIR / "zygote.sock"
 _BACKOFF_SECONDS_MAX = 5.0
 _STABLE_SECONDS = 10.0
-_ENGINE_STOP_SECONDS = 3.0
-_CONTAINERS_STOP_SECONDS = 3.0
+_ENGINE_AHEAD_SECONDS = 0.3
+_STOP_SECONDS = 2.5  # with what the kernel and the launcher need afterwards, `fairway down` stays below 3 s
 
 
 class Program(msgspec.Struct):
@@ -124,18 +124,28 @@ def _note_exit(program: Program, status: int) -> None:
 
 
 def _stop(programs: tuple[Program, ...]) -> None:
-    """Engine first, so that it restarts nothing; then containers get SIGTERM and a moment; the kernel does the rest."""
+    """The engine first, so that it restarts nothing; then containers get SIGTERM; the kernel ends what is left.
+
+    The engine may still be ending its streams when the containers are told: all together takes `_STOP_SECONDS` at most.
+    """
+    deadline = time.monotonic() + _STOP_SECONDS
     engine = [program.pid for program in programs if program.name == "engine" and program.pid]
-    for pid in engine:
-        os.kill(pid, signal.SIGTERM)
-    _wait_gone(lambda: [pid for pid in engine if Path(f"/proc/{pid}").exists()], _ENGINE_STOP_SECONDS)
-    contained = _contained()
-    for pid in contained:
+    _terminate(engine)
+    _wait_gone(lambda: _alive(engine), time.monotonic() + _ENGINE_AHEAD_SECONDS)
+    _terminate(_contained())
+    _wait_gone(lambda: _alive(engine) + _contained(), deadline)
+
+
+def _terminate(pids: list[int]) -> None:
+    for pid in pids:
         try:
             os.kill(pid, signal.SIGTERM)
         except ProcessLookupError:
             pass
-    _wait_gone(_contained, _CONTAINERS_STOP_SECONDS)
+
+
+def _alive(pids: list[int]) -> list[int]:
+    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
 def _contained() -> list[int]:
@@ -152,8 +162,7 @@ def _contained() -> list[int]:
     return found
 
 
-def _wait_gone(remaining: Callable[[], list[int]], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
+def _wait_gone(remaining: Callable[[], list[int]], deadline: float) -> None:
     while time.monotonic() < deadline:
         while True:
             try:
