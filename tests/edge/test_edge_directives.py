@@ -209,7 +209,9 @@ async def test_the_cache_maintenance_and_whats_off(edge: Any, make: Any, pods: A
         raws.append(raw)
     await edge.apply(raws)
     answers = [await edge.get("cache.test/x") for _ in range(3)]
-    assert pod.requests == 1 and [one.headers.get("x-cache") for one in answers] == [None, "HIT", "HIT"]
+    assert (await edge.get("cache.test/mine", headers={"Cookie": "me"})).status == 200
+    assert (await edge.get("cache.test/mine")).headers.get("x-cache") is None
+    assert pod.requests == 3 and [one.headers.get("x-cache") for one in answers] == [None, "HIT", "HIT"]
     answer = await edge.get("work.test/any")
     assert answer.status == 503 and "being worked on" in answer.body and answer.headers["retry-after"]
 
@@ -325,3 +327,56 @@ async def test_a_proxy_in_front_is_believed(edge: Any, make: Any, pods: Any) -> 
     answer = await make.exchange(reader, writer, line + b"GET / HTTP/1.1\r\nHost: b.test\r\n\r\n")
     assert answer.status == 404
     writer.close()
+
+
+async def test_servers_are_spoken_to_over_tls_that_is_checked(edge: Any, make: Any, pods: Any) -> None:
+    """proxy-ssl-*: a server with the right name, one with another, and one whose authority nobody gave."""
+    inside = make.secret("inside", "in.test")
+    pem = edge.folder / "inside.pem"
+    pem.write_bytes(b"".join(base64.b64decode(inside["data"][name]) for name in ("tls.crt", "tls.key")))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    server = await asyncio.start_server(pods("tls")._serve, "127.0.0.1", 0, ssl=context)
+    data = {**inside["data"], "ca.crt": inside["data"]["tls.crt"]}
+    trusted = {"kind": "Secret", "metadata": {"name": "ca", "namespace": "default"}, "data": data}
+    base = {"backend-protocol": "HTTPS", "proxy-ssl-verify": "on", "proxy-ssl-server-name": "on"}
+    table = {
+        "right": ({**base, "proxy-ssl-secret": "ca", "proxy-ssl-name": "in.test"}, 200),
+        "wrong": ({**base, "proxy-ssl-secret": "ca", "proxy-ssl-name": "other.test"}, 503),
+        "nobody": (base, 502),
+        "gone": ({**base, "proxy-ssl-secret": "gone"}, 502),
+        "any": ({"backend-protocol": "HTTPS", "proxy-ssl-protocols": "TLSv1.2", "proxy-ssl-ciphers": "HIGH"}, 200),
+    }
+    raws = [make.ingress(name, (f"{name}.test", "/", "Prefix", "web"), annotations=annotations)
+            for name, (annotations, _) in table.items()]  # fmt: skip
+    await edge.apply([*raws, trusted, *make.service("web", server.sockets[0].getsockname()[:2])])
+    assert {name: (await edge.get(f"{name}.test/")).status for name in table} == {
+        name: status for name, (_, status) in table.items()
+    }
+    server.close()
+
+
+async def test_every_kind_of_section_is_taken_by_haproxy(edge: Any, make: Any) -> None:
+    """What has no server here to speak to: FastCGI, slow answers, retries, rewritten cookies and locations."""
+    parameters = {"kind": "ConfigMap", "metadata": {"name": "p", "namespace": "default"},
+                  "data": {"SCRIPT_FILENAME": "/app/index.php"}}  # fmt: skip
+    table = {
+        "fcgi": {"backend-protocol": "FCGI", "fastcgi-index": "index.php", "fastcgi-params-configmap": "p"},
+        "slow": {"limit-rate": "1000", "limit-connections": "3", "load-balance": "ewma"},
+        "again": {"proxy-next-upstream": "error timeout http_502 http_404", "proxy-next-upstream-tries": "2"},
+        "never": {"proxy-next-upstream": "off", "enable-access-log": "false", "service-upstream": "true"},
+        "back": {
+            "proxy-cookie-domain": "a.test b.test",
+            "proxy-cookie-path": "/a /b",
+            "proxy-redirect-from": "http://a.test/",
+        },
+        "grpc": {"backend-protocol": "GRPCS", "proxy-read-timeout": "9", "ssl-ciphers": "HIGH:!aNULL"},
+    }
+    raws = [make.ingress(name, (f"{name}.test", "/", "Prefix", "web"), tls={"s": [f"{name}.test"]},
+                         annotations=annotations)
+            for name, annotations in table.items()]  # fmt: skip
+    hosts = [f"{name}.test" for name in table]
+    await edge.apply([*raws, parameters, make.secret("s", *hosts), *make.service("web", ("127.0.0.1", 1))])
+    (problem,) = edge.translation.problems
+    assert "limit-rate is obeyed in part: it needs HAProxy 2.7" in problem.message
+    assert (await edge.get("https://slow.test/")).status == 503

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from fairway.edge.place import EMPTY, place
-from fairway.edge.render import Options, Rendered, files, render
+from fairway.edge.render import Options, Rendered, Section, files, render
 from fairway.edge.snapshot import of_manifests
 from fairway.edge.translate import Translation, translate
 
@@ -46,12 +46,20 @@ def _keys_as_text(value: Any) -> Any:
 
 def configured(rendered: Rendered) -> str:
     """What differs from an edge without anything: the backends that are used, and the maps."""
-    used = [section for section in rendered.sections if section.backend in rendered.placement.names.values()]
+    names = set(rendered.placement.names.values())
+    used = [section for section in rendered.sections if section.backend in names or _extra(section)]
     canary = [line for line in rendered.sections[2].lines if "canary" in line or "pick" in line]
     texts = files(msgspec.structs.replace(rendered, sections=tuple(used)))
     maps = "".join(f"## {name}\n{text}" for name, text in sorted(texts.items()) if name.endswith((".map", ".txt")))
     rules = "\n".join(canary) if rendered.maps["maps/canary.map"] else ""
     return f"{texts['haproxy.cfg']}{maps}{rules}\n"
+
+
+def _extra(section: Section) -> bool:
+    """A section that is only there when something asks for it."""
+    kind, _, rest = section.title.partition(" ")
+    name = rest.partition(" ")[0]
+    return kind in ("userlist", "cache", "fcgi-app") or (kind in ("frontend", "backend") and name[0] in "litn")
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.in.yaml")), ids=lambda path: path.name.partition(".")[0])

@@ -92,12 +92,24 @@ def test_a_key_of_another_certificate_is_named(take: Any, make: Any) -> None:
     assert "PRIVATE" not in repr(translate(take(ingress, one)).edge)
 
 
-@pytest.mark.parametrize("name", [one.name for one in NGINX if one.protects])
+@pytest.mark.parametrize("name", [one.name for one in NGINX if one.protects and not one.protects_with])
 def test_what_protects_and_cannot_be_obeyed_lets_nobody_in(take: Any, make: Any, name: str) -> None:
     ingress = make.ingress("i", ("a.test", "/", "Prefix", "web"), annotations={name: "\x00"})
     found = translate(take(ingress, *make.service("web", ("10.0.0.1", 80))))
     assert found.edge.backends[0].profile.allowed_sources == ("0.0.0.0/32",)
     assert "nobody is let in" in found.problems[0].message
+
+
+@pytest.mark.parametrize(
+    ("snippet", "closed"), [("sub_filter a b;", False), ("deny all;", True), ("access_by_lua_block { x }", True)]
+)
+def test_a_snippet_that_is_not_understood_shuts_out_only_where_it_could_protect(
+    take: Any, make: Any, snippet: str, closed: bool
+) -> None:
+    ingress = make.ingress("i", ("a.test", "/", "Prefix", "web"), annotations={"configuration-snippet": snippet})
+    found = translate(take(ingress, *make.service("web", ("10.0.0.1", 80))))
+    assert bool(found.edge.backends[0].profile.allowed_sources) is closed
+    assert found.problems[0].refused
 
 
 def test_canaries_need_a_main_and_are_eight_at_most(take: Any, make: Any) -> None:

@@ -105,12 +105,15 @@ def cache_section(seconds: int) -> Section:
 def cache(seconds: int) -> tuple[str, ...]:
     """After everything that keeps people out: what is kept for one is shown to all who may come in."""
     name = cache_name(seconds)
+    # Nobody's own page becomes everybody's: with a cookie only what the pod itself calls cacheable is kept.
     return (
+        "http-request set-var(txn.own_cookie) bool(true) if { req.hdr(Cookie) -m found }",
         f"http-request cache-use {name}",
         f"http-response set-header Cache-Control max-age={seconds} "
-        "if !{ res.hdr(Cache-Control) -m found } !{ res.hdr(Set-Cookie) -m found } { status 200 }",
-        f"http-response cache-store {name}",
-        "http-after-response set-header X-Cache HIT if !{ srv_id -m found }",
+        "if !{ res.hdr(Cache-Control) -m found } !{ var(txn.own_cookie) -m bool } { status 200 }",
+        f"http-response cache-store {name} "
+        "if { res.hdr(Cache-Control) -m found } !{ res.hdr(Set-Cookie) -m found }",
+        "http-after-response set-header X-Cache HIT if !{ srv_id -m found } { status 200 }",
     )
 
 

@@ -107,6 +107,7 @@ _GUARD = (
     # A slash in Host would move the border between host and path; a comma would make two hosts of it.
     "http-request deny deny_status 400 if { req.fhdr(Host) -m sub / , }",
 )
+_NO_ZEROS = ("http-request deny deny_status 400 if { req.hdrs -m reg '\\x00' }",)  # 2.6 itself lets them through
 _DECIDED = (
     "http-request disable-l7-retry unless { method GET HEAD OPTIONS PUT DELETE TRACE }",
     "http-request set-var(txn.raw) pathq if odd",
@@ -204,6 +205,7 @@ def frontend(edge: Edge, options: Options, maps: Mapping[str, object]) -> Sectio
             *_TESTS,
             *(("acl tls var(txn.scheme) -m str https",) if again or entrance.forwarded_from else ()),
             *_GUARD,
+            *(_NO_ZEROS if options.version < (2, 8) else ()),
             *_headers(entrance, again),
             *logging.trace(options),
             *logging.late_captures(options),

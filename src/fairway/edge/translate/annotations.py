@@ -38,7 +38,7 @@ def read(annotations: Mapping[str, str], owner: ObjectKey = _NOBODY) -> Reading:
         try:
             value = _value(row, text)
         except Refused as error:
-            _mistake(row, name, error, fields, refused, warnings)
+            _mistake(row, name, text, error, fields, refused, warnings)
             continue
         warnings += _said(row, name, value)
         if row.field in _FIELDS:
@@ -60,6 +60,7 @@ def _value(row: Annotation, text: str) -> Any:
 def _mistake(
     row: Annotation,
     name: str,
+    text: str,
     error: Refused,
     fields: dict[str, Any],
     refused: list[Refused],
@@ -70,7 +71,7 @@ def _mistake(
     if row.how is How.HARMLESS:
         warnings.append(("InvalidAnnotation", f"{message}; it would have no effect anyway"))
         return
-    if row.protects:
+    if row.protects and (row.protects_with is None or row.protects_with.search(text)):
         fields["closed"] = True
         message += "; nobody is let in meanwhile"
     refused.append(Refused(message))

@@ -5,6 +5,7 @@ Fairway's own. `docs/annotations.md` is made from it.
 """
 
 import enum
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,11 @@ PREFIX = "nginx.ingress.kubernetes.io/"
 OWN_PREFIX = "fairway.dev/"
 _WEEK_SECONDS = 7 * 24 * 3600
 _MANY = 2_000_000_000
+
+
+_PROTECTING = re.compile(
+    r"\b(allow|deny|return|if|internal|satisfy|valid_referers|(auth|access|limit|ssl|secure|modsecurity|js)_?\w*)\b|_by_lua"
+)
 
 
 class How(enum.Enum):
@@ -32,6 +38,7 @@ class Annotation(msgspec.Struct, frozen=True):
     """One row. `idle` are values that ask for nothing, so nothing is said about them.
 
     `protects`: it keeps people out. When it cannot be obeyed nobody is let in, as ingress-nginx denies the location.
+    Of a snippet that is so only where `protects_with` is found in its text.
     """
 
     name: str
@@ -40,6 +47,7 @@ class Annotation(msgspec.Struct, frozen=True):
     note: str = ""
     protects: bool = False
     idle: tuple[Any, ...] = ()
+    protects_with: re.Pattern[str] | None = None
 
     @property
     def field(self) -> str:
@@ -75,10 +83,12 @@ def _harmless(name: str, read: Callable[[str], Any], note: str) -> Annotation:
     return Annotation(name, How.HARMLESS, read, note)
 
 
-def _partial(
-    name: str, read: Callable[[str], Any], note: str, idle: tuple[Any, ...] = (), protects: bool = False
-) -> Annotation:
-    return Annotation(name, How.PARTIAL, read, note, protects, idle)
+def _partial(name: str, read: Callable[[str], Any], note: str, idle: tuple[Any, ...] = ()) -> Annotation:
+    return Annotation(name, How.PARTIAL, read, note, idle=idle)
+
+
+def _snippet(name: str, note: str) -> Annotation:
+    return Annotation(name, How.PARTIAL, snippets.parse, note, True, ((),), _PROTECTING)
 
 
 def _refused(name: str, read: Callable[[str], Any], note: str, idle: tuple[Any, ...] = ()) -> Annotation:
@@ -143,13 +153,10 @@ NGINX: tuple[Annotation, ...] = (
     _native("canary-weight", _COUNT),
     _native("canary-weight-total", _number(1, 1_000_000)),
     _harmless("client-body-buffer-size", checks.size, _STREAMS),
-    _partial(
+    _snippet(
         "configuration-snippet",
-        snippets.parse,
         "obeyed are proxy_set_header, add_header, more_set_headers, more_clear_headers, proxy_hide_header, return, "
         "rewrite, set and simple if; `last` acts as `break`",
-        idle=((),),
-        protects=True,
     ),
     _harmless("connection-proxy-header", checks.token, "connections to pods are the proxy's own matter"),
     _native("cors-allow-credentials", checks.boolean),
@@ -243,12 +250,9 @@ NGINX: tuple[Annotation, ...] = (
     _native("rewrite-target", checks.target),
     _native("satisfy", _one_of("all", "any"), protects=True),
     _native("server-alias", checks.hosts),
-    _partial(
+    _snippet(
         "server-snippet",
-        snippets.parse,
         "obeyed as a configuration-snippet for the paths of this Ingress; `location` blocks belong into Ingresses",
-        idle=((),),
-        protects=True,
     ),
     _native("service-upstream", checks.boolean),
     _native("session-cookie-change-on-failure", checks.boolean),
