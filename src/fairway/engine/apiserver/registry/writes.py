@@ -76,9 +76,9 @@ class Writes:
         if owned:
             obj = self._own(kind, None, obj, options, "")
         claims, causes = self._allocate(key, obj, None)
-        causes += decoded.missing
-        causes += validate_metadata(obj, kind.name_rule, namespaced=kind.namespaced)
-        causes += kind.validate(obj, None)
+        found = validate_metadata(obj, kind.name_rule, namespaced=kind.namespaced)
+        found += kind.validate(obj, None)
+        causes += [*_unmentioned(decoded.missing, found), *found]
         self._refuse(kind, key.name, causes, claims)
         if self.store.latest(key) is not None:
             self._allocator.release(claims)
@@ -115,9 +115,9 @@ class Writes:
         if change.owned:
             new = self._own(kind, before, new, options, change.subresource)
         if change.validated:
-            causes += decoded.missing
-            causes += validate_metadata(new, kind.name_rule, namespaced=kind.namespaced, old=before)
-            causes += kind.validate(new, before)
+            found = validate_metadata(new, kind.name_rule, namespaced=kind.namespaced, old=before)
+            found += kind.validate(new, before)
+            causes += [*_unmentioned(decoded.missing, found), *found]
         self._refuse(kind, key.name, causes, claims)
         if identity.unchanged(new, before):
             return old
@@ -198,6 +198,14 @@ class Writes:
     def _settle(self, done: asyncio.Future[Entry], claims: Iterable[Claim]) -> None:
         if done.cancelled() or done.exception() is not None:
             self._allocator.release(claims)
+
+
+def _unmentioned(missing: Sequence[Cause], found: Sequence[Cause]) -> Iterable[Cause]:
+    """Absent fields of which validation says nothing itself, neither of them nor of what would be in them."""
+    named = [cause.field for cause in found]
+    for cause in missing:
+        if not any(field == cause.field or field.startswith((f"{cause.field}.", f"{cause.field}[")) for field in named):
+            yield cause
 
 
 def _imagined(key: Key, obj: Object, old: Entry | None) -> Entry:
