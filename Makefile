@@ -2,13 +2,13 @@
 #   make demo              set up, start a cluster, apply examples/, show the live URLs   (ARGS=--once: check them and stop)
 #   make test              set up, run every test
 #   make check             format, lint, types, layers
-#   make bench             every benchmark, as tables (make bench-api: only the API server's)      make ruler   size and shape of the code, to read
+#   make bench             every benchmark, as tables (make bench-api, bench-node: one of them)      make ruler   size and shape of the code, to read
 VENV := .venv
 BIN  := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
 ARGS ?=
 
-.PHONY: setup demo test check bench bench-api format ruler clean
+.PHONY: setup demo test check bench bench-api bench-node format ruler clean
 setup: $(VENV)/.setup
 demo: setup
 	@$(SUDO) $(BIN)/fairway demo --state-dir .fairway/demo $(ARGS)
@@ -21,6 +21,8 @@ check: $(VENV)/.setup-dev
 	$(BIN)/lint-imports
 bench: $(VENV)/.setup-dev
 	@for script in bench/*.py; do echo "== $$script"; $(SUDO) $(BIN)/python $$script $(ARGS) || exit 1; done
+bench-node: $(VENV)/.setup-dev
+	@$(SUDO) $(BIN)/python bench/node.py $(ARGS)
 bench-api: $(VENV)/.setup-dev
 	@$(BIN)/python bench/api.py $(ARGS)
 format: $(VENV)/.setup-dev

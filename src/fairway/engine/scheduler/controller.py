@@ -1,13 +1,16 @@
 """The loop: whenever a pod without a node appears, or something that could make room changes, decide."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
+from fairway.engine.scheduler.claims import message, obstacle
 from fairway.engine.scheduler.plan import Bind, Unschedulable, plan
 from fairway.engine.scheduler.snapshot import take
 from fairway.kube.api.config import Namespace, Node
 from fairway.kube.api.meta import ObjectKey, ObjectReference, timestamp
 from fairway.kube.api.pods import Pod
 from fairway.kube.api.resource import PODS
+from fairway.kube.api.statefulsets import PersistentVolumeClaim
+from fairway.kube.api.storage import StorageClass, claims_of
 from fairway.kube.client.client import ApiClient, PatchType
 from fairway.kube.client.errors import Conflict, NotFound
 from fairway.kube.reconcile.cache import Cache
@@ -21,11 +24,24 @@ RETRY_SECONDS = 300.0  # upstream looks at every unschedulable pod again after f
 log = logs.get("scheduler")
 
 
+class Storage(NamedTuple):
+    """What pods may have to wait for."""
+
+    claims: Cache[PersistentVolumeClaim]
+    classes: Cache[StorageClass]
+
+
 class Scheduler:
     """Decides from caches and what it assumed since; a decision and its assumption are one step without a pause."""
 
     def __init__(
-        self, client: ApiClient, pods: Cache[Pod], nodes: Cache[Node], namespaces: Cache[Namespace], clock: Clock
+        self,
+        client: ApiClient,
+        pods: Cache[Pod],
+        nodes: Cache[Node],
+        namespaces: Cache[Namespace],
+        storage: Storage,
+        clock: Clock,
     ) -> None:
         self.queue: WorkQueue[ObjectKey] = WorkQueue()
         self._client = client
@@ -34,10 +50,13 @@ class Scheduler:
         self._pods = pods
         self._nodes = nodes
         self._namespaces = namespaces
+        self._storage = storage
         self._assumed: dict[str, str] = {}
         self._waiting: dict[ObjectKey, None] = {}
         pods.subscribe(self._pod_changed)
         nodes.subscribe(self._node_changed)
+        storage.claims.subscribe(self._claim_changed)
+        storage.classes.subscribe(lambda key, old, new: self._retry_all())
         for pod in pods.values():
             self._consider(pod.metadata.key, pod)
 
@@ -48,7 +67,9 @@ class Scheduler:
             self._waiting.pop(key, None)
             return None
         places = take(self._nodes.values(), self._pods.values(), self._assumed)
-        decided = plan(pod, places, {item.metadata.name: item.metadata.labels for item in self._namespaces.values()})
+        decided = self._obstacle(pod, len(places)) or plan(
+            pod, places, {item.metadata.name: item.metadata.labels for item in self._namespaces.values()}
+        )
         if isinstance(decided, Unschedulable):
             self._waiting[key] = None
             await self._refuse(pod, decided)
@@ -110,7 +131,27 @@ class Scheduler:
             "lastTransitionTime": timestamp(since or self._clock.now()),
         }
 
+    def _obstacle(self, pod: Pod, nodes: int) -> Unschedulable | None:
+        """What its claims have against it, wherever it would go."""
+        names, namespace = claims_of(pod), pod.metadata.namespace
+        if not names:
+            return None
+        found = {name: self._storage.claims.get(ObjectKey(namespace, name)) for name in names}
+        claims = {name: claim for name, claim in found.items() if claim is not None}
+        classes = {each.metadata.name: each for each in self._storage.classes.values()}
+        neighbours = (other for other in self._pods.values() if other.metadata.namespace == namespace)
+        why = obstacle(pod, claims, classes, neighbours)
+        return Unschedulable(message(why, nodes)) if why else None
+
     # --- seeing
+
+    def _claim_changed(
+        self, key: ObjectKey, old: PersistentVolumeClaim | None, new: PersistentVolumeClaim | None
+    ) -> None:
+        for waiting in self._waiting:
+            pod = self._pods.get(waiting)
+            if pod is not None and waiting.namespace == key.namespace and key.name in claims_of(pod):
+                self.queue.add(waiting)
 
     def _pod_changed(self, key: ObjectKey, old: Pod | None, new: Pod | None) -> None:
         if new is None or new.spec.node_name:
