@@ -24,6 +24,7 @@ from fairway.toolkit.clock import Clock
 
 ROOM = "loadbalancer"
 log = logs.get(ROOM)
+_LOOK_SECONDS = 0.25
 _DEBOUNCE_SECONDS = 0.02  # ports that come together cost one reload
 
 
@@ -64,14 +65,14 @@ class LoadBalancer:
     async def keep_alive(self) -> None:
         """Ask for a pass whenever the process ends unasked."""
         while True:
-            if not self.haproxy.alive():
-                await asyncio.sleep(1.0)  # none is wanted yet, or a pass is about to start one
-                continue
-            await self.haproxy.ended()
-            if not self.haproxy.alive():
+            if self.haproxy.alive():
+                await self.haproxy.ended()
+            else:
+                await asyncio.sleep(_LOOK_SECONDS)  # none is wanted yet, or a pass is about to start one
+            if self.haproxy.running and not self.haproxy.alive():
                 log.warning("ended", what="haproxy")
                 self.dirty.mark()
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(_LOOK_SECONDS)
 
     async def _obtain(self) -> tuple[Snapshot, Wanted]:
         """Open what is wanted; what cannot be opened is left out, and the rest thought over again."""
