@@ -123,18 +123,19 @@ def _become(account: Account) -> None:
     except PermissionError:
         pass  # the kernel denies it for good where root is the only user; there are no other groups either
     except OSError as error:
-        raise _unmapped("groups", account.groups, error) from error
+        raise unmapped("groups", account.groups, error) from error
     try:
         os.setresgid(account.gid, account.gid, account.gid)
     except OSError as error:
-        raise _unmapped("group", account.gid, error) from error
+        raise unmapped("group", account.gid, error) from error
     try:
         os.setresuid(account.uid, account.uid, account.uid)
     except OSError as error:
-        raise _unmapped("user", account.uid, error) from error
+        raise unmapped("user", account.uid, error) from error
 
 
-def _unmapped(kind: str, ids: object, error: OSError) -> OSError:
+def unmapped(kind: str, ids: object, error: OSError) -> OSError:
+    """The error of a change to ids, in words when a user namespace does not have them."""
     if error.errno != errno.EINVAL:
         return error
     return OSError(errno.EINVAL, f"{kind} {ids} is not mapped here: give the node's user a range in /etc/subuid")

@@ -87,7 +87,10 @@ def _connect(stdio: Stdio, account: privileges.Account) -> None:
         fcntl.ioctl(stdio.stdout, termios.TIOCSCTTY, 0)
     given = [fd for fd in (stdio.stdin, stdio.stdout, stdio.stderr) if fd is not None]
     for fd in given:
-        os.fchown(fd, account.uid, account.gid)  # so that a non-root program may open /dev/stdout
+        try:
+            os.fchown(fd, account.uid, account.gid)  # so that a non-root program may open /dev/stdout
+        except OSError as error:
+            raise privileges.unmapped("user or group", f"{account.uid}:{account.gid}", error) from error
     os.dup2(os.open("/dev/null", os.O_RDONLY) if stdio.stdin is None else stdio.stdin, 0)
     os.dup2(stdio.stdout, 1)
     os.dup2(stdio.stderr, 2)

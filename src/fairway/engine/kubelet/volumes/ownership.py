@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from fairway.toolkit import linux
+
 _SETGID = 0o2000
 _WRITABLE = 0o660
 _READABLE = 0o440
@@ -20,7 +22,8 @@ def give_to_group(folder: Path, group: int, *, read_only: bool) -> None:
 
 
 def _give(path: str, group: int, *, read_only: bool, is_folder: bool) -> None:
-    os.chown(path, -1, group, follow_symlinks=False)
+    if linux.ids_mapped() > 1:  # otherwise root is the only user and the only group, and has everything
+        os.chown(path, -1, group, follow_symlinks=False)
     bits = _READABLE if read_only else _WRITABLE
     if is_folder:
         bits |= _SETGID | _SEARCH
