@@ -5,9 +5,11 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -176,6 +178,49 @@ def test_no_connection_is_lost_while_ports_come_and_go(clean: Cluster) -> None:
     clean.apply(service("first", type="NodePort", node_port=first))
     clean.kubectl("wait", "--for=condition=Ready", "pod/one", "--timeout=60s")
     answers(first, "one")
-    for turn in range(3):
-        clean.apply(service(f"other-{turn}", type="NodePort"))
-        assert [get(first) for _ in range(100)] == ["one"] * 100
+    found: list[str] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            found.append(get(first))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        for turn in range(5):
+            clean.apply(service(f"other-{turn}", type="NodePort"))
+        clean.kubectl("delete", "service", *(f"other-{turn}" for turn in range(5)))
+    finally:
+        stop.set()
+        thread.join()
+    assert len(found) > 100
+    assert set(found) == {"one"}
+
+
+def test_a_killed_haproxy_is_started_again(clean: Cluster) -> None:
+    first = node_port()
+    clean.apply(pod("one"))
+    clean.apply(service("first", type="NodePort", node_port=first))
+    clean.kubectl("wait", "--for=condition=Ready", "pod/one", "--timeout=60s")
+    answers(first, "one")
+    killed = [pid for pid in haproxies() if listens(pid, first)]
+    assert killed
+    for pid in killed:  # perhaps one more that was replaced
+        os.kill(pid, signal.SIGKILL)
+    answers(first, "one")
+
+
+def haproxies() -> Iterator[int]:
+    """The load balancers' processes on this machine."""
+    for folder in Path("/proc").iterdir():
+        try:
+            if folder.name.isdecimal() and os.readlink(folder / "cwd").endswith("/loadbalancer/root"):
+                yield int(folder.name)
+        except OSError:
+            continue
+
+
+def listens(pid: int, port: int) -> bool:
+    """Whether a process's HAProxy was told to serve a port."""
+    return f"tcp-127.0.0.1-{port}\n" in Path(f"/proc/{pid}/cwd/../haproxy.cfg").read_text()

@@ -138,6 +138,41 @@ def test_a_pod_behind_its_domain_without_root(rootless: Cluster, request: pytest
     assert os.stat(rootless.state_dir).st_uid == ordinary_user.UID
 
 
+_USER = """
+apiVersion: v1
+kind: Pod
+metadata: {name: user}
+spec:
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 0
+  securityContext: {runAsUser: 1000, runAsGroup: 1000, fsGroup: 2000}
+  volumes: [{name: data, emptyDir: {}}]
+  containers:
+  - name: shell
+    image: nginx
+    command: [sh, -c, "id -u && id -G && touch /data/file && stat -c %u:%g /data/file"]
+    volumeMounts: [{name: data, mountPath: /data}]
+"""
+
+
+def test_other_users_in_a_pod(rootless: Cluster, request: pytest.FixtureRequest) -> None:
+    rootless.apply(_USER)
+    if "full map" in request.node.name:
+        rootless.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/user", "--timeout=20s")
+        assert rootless.kubectl("logs", "user").split() == ["1000", "1000", "2000", "1000:2000"]
+        return
+    deadline = time.monotonic() + 20
+    while "is not mapped here" not in (text := rootless.kubectl("describe", "pod", "user")):
+        assert time.monotonic() < deadline, text
+        time.sleep(0.1)
+
+
+def test_the_node_says_what_it_cannot_limit(rootless: Cluster) -> None:
+    (node,) = rootless.objects("nodes")
+    limits = next(each for each in node["status"]["conditions"] if each["type"] == "LimitsEnforced")
+    assert (limits["status"], limits["reason"]) == ("False", "ControlGroupsMissing")
+
+
 def page(instance: Cluster) -> bytes:
     """The page through the edge, once it is there."""
     deadline = time.monotonic() + 10
