@@ -193,3 +193,12 @@ def test_a_problem_is_told_once_and_a_status_is_written_when_it_differs(take: An
         ("", "edge.test"),
     ]
     assert changes(snapshot, Translation(), ("192.0.2.1",)) == ()
+
+
+def test_mistakes_in_the_controllers_own_configuration_are_told_there(take: Any) -> None:
+    names = {"name": "ingress-nginx-controller", "namespace": "ingress-nginx"}
+    snapshot = take({"kind": "ConfigMap", "metadata": names, "data": {"hsts-max-age": "long", "use-gzip": "true"}})
+    found = translate(snapshot)
+    (complaint,) = complaints(snapshot, (), found.problems)
+    assert (complaint.regarding.kind, complaint.reason) == ("ConfigMap", "InvalidConfiguration")
+    assert found.edge.entrance.gzip_types and "max-age=31536000" in found.edge.entrance.hsts

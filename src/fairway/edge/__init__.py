@@ -1,6 +1,6 @@
 """Ingress objects to a running HAProxy.
 
-Reads:  Ingress, IngressClass, Service, EndpointSlice, Secret (kubernetes.io/tls).
+Reads:  Ingress, IngressClass, Service, EndpointSlice, Secret, ConfigMap.
 Writes: Ingress status, Events, the IngressClasses `fairway` and `nginx`; HAProxy.
 Loop:   whole.
 Flow:   snapshot → translate (→ ir) → place → render → plan → haproxy → status.

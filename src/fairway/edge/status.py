@@ -8,7 +8,7 @@ from fairway.edge.ir import Problem
 from fairway.edge.snapshot import Snapshot
 from fairway.edge.translate import Translation
 from fairway.kube.api.ingresses import IngressLoadBalancerIngress, IngressLoadBalancerStatus, IngressStatus
-from fairway.kube.api.meta import ObjectKey, ObjectReference
+from fairway.kube.api.meta import ObjectKey, ObjectMeta, ObjectReference
 
 
 class StatusChange(msgspec.Struct, frozen=True):
@@ -40,21 +40,30 @@ def changes(snapshot: Snapshot, translation: Translation, addresses: tuple[str, 
 def complaints(snapshot: Snapshot, before: Iterable[Problem], after: Iterable[Problem]) -> tuple[Complaint, ...]:
     """Events for the problems that are new; one that stays was told already."""
     known = set(before)
-    references = {ingress.metadata.key: ingress.metadata for ingress in snapshot.ingresses}
+    ingresses = {ingress.metadata.key: ingress.metadata for ingress in snapshot.ingresses}
     found = []
     for problem in after:
-        meta = references.get(problem.ingress)
-        if problem not in known and meta is not None:
-            reference = ObjectReference(
-                api_version="networking.k8s.io/v1",
-                kind="Ingress",
-                namespace=meta.namespace,
-                name=meta.name,
-                uid=meta.uid,
-                resource_version=meta.resource_version,
-            )
-            found.append(Complaint(reference, problem.reason, problem.message))
+        if problem in known:
+            continue
+        if meta := ingresses.get(problem.ingress):
+            reference = _reference("networking.k8s.io/v1", "Ingress", meta)
+        elif config := snapshot.config_maps.get(problem.ingress):
+            reference = _reference("v1", "ConfigMap", config.metadata)  # one of the controller's own
+        else:
+            continue
+        found.append(Complaint(reference, problem.reason, problem.message))
     return tuple(found)
+
+
+def _reference(api_version: str, kind: str, meta: ObjectMeta) -> ObjectReference:
+    return ObjectReference(
+        api_version=api_version,
+        kind=kind,
+        namespace=meta.namespace,
+        name=meta.name,
+        uid=meta.uid,
+        resource_version=meta.resource_version,
+    )
 
 
 def _address(text: str) -> IngressLoadBalancerIngress:
