@@ -46,7 +46,7 @@ async def test_a_certain_address_is_given_once(api: Any) -> None:
         "failed to allocate IP 10.96.0.10: provided IP is already allocated"
     )
     status = await api.create(SERVICES, service("other", clusterIP="10.1.1.1"), 422)
-    assert "the provided IP is not in the valid range. The range of valid IPs is 10.96.0.0/16" in status["message"]
+    assert "is not in the valid range. The range of valid IPs is 10.96.0.0/16" in status["message"]
     await api.delete(f"{SERVICES}/dns")
     await api.create(SERVICES, service("other", clusterIP="10.96.0.10"))
 

@@ -50,11 +50,11 @@ AT = "spec.rules[0].http.paths[0]"
         (ingress(path(None, "ImplementationSpecific")), []),
         (
             ingress(path(backend={"service": {"name": "web", "port": {"number": 80, "name": "http"}}})),
-            [(f"{AT}.backend.service", 'Invalid value: "": cannot set both port name & port number')],
+            [(f"{AT}.backend", 'Invalid value: "": cannot set both port name & port number')],
         ),
         (
             ingress(path(backend={"service": {"name": "web"}})),
-            [(f"{AT}.backend.service", "Required value: port name or number is required")],
+            [(f"{AT}.backend", "Required value: port name or number is required")],
         ),
         (
             ingress(path(), rules=[{"host": "10.0.0.1"}]),

@@ -63,7 +63,9 @@ async def settled(cluster: Cluster, name: str = "db") -> Raw:
 
 async def test_a_stateful_set_makes_its_pods_in_order(cluster: Cluster) -> None:
     spec = {"replicas": 3, "serviceName": "peers", "volumeClaimTemplates": [claim_template()]}
-    await cluster.client.create(STATEFUL_SETS, workload(STATEFUL_SETS, **spec))
+    body = workload(STATEFUL_SETS, **spec)
+    body["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
+    await cluster.client.create(STATEFUL_SETS, body)
     found = await settled(cluster)
     assert found["status"]["collisionCount"] == 0
     pods = await cluster.all(PODS)

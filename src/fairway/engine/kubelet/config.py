@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from fairway.kube.api.release import KUBERNETES
+
 _EVICTION_HARD = {
     "memory.available": "100Mi",
     "nodefs.available": "5%",
@@ -42,7 +44,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     eviction_period_seconds: float = 10.0
     runtime: Literal["auto", "native", "crun", "runc"] = "native"
     pod_pids_limit: int | None = 4096
-    version: str = "v1.34.0"
+    version: str = KUBERNETES
 
     def pod_dir(self, uid: str) -> Path:
         """The record, generated files and disk volumes of one pod."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from fairway.engine.apiserver.endpoints import answers
 from fairway.engine.apiserver.endpoints.queries import Query
+from fairway.kube.api.release import KUBERNETES
 from fairway.toolkit.http_messages import Response
 
 Check = Callable[[], str]
@@ -18,7 +19,7 @@ VERSION = {
     "emulationMinor": "33",
     "minCompatibilityMajor": "1",
     "minCompatibilityMinor": "32",
-    "gitVersion": "v1.33.0+fairway",
+    "gitVersion": f"{KUBERNETES}+fairway",
     "gitCommit": "",
     "gitTreeState": "clean",
     "buildDate": "2025-04-23T00:00:00Z",

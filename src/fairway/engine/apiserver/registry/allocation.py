@@ -73,7 +73,7 @@ class ServiceAllocator:
         except ipaddress.AddressValueError:
             return None  # validation says what is wrong with it
         if not inside:
-            why = f"the provided IP is not in the valid range. The range of valid IPs is {self._network}"
+            why = f"the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {self._network}"
             return _invalid(field, f'["{wanted}"]', f"failed to allocate IP {wanted}: {why}")
         if self._owners.get(wanted, place) != place:
             return _invalid(field, f'["{wanted}"]', f"failed to allocate IP {wanted}: provided IP is already allocated")

@@ -98,15 +98,15 @@ def _backend(backend: Object, path: str) -> list[Cause]:
         return [causes.required(f"{path}.resource.{key}") for key in ("kind", "name") if not resource.get(key)]
     if service is None:
         return [causes.required(path)]
-    return _service(service, f"{path}.service")
+    return _service(service, path)
 
 
 def _service(service: Object, path: str) -> list[Cause]:
     name, port = service.get("name") or "", service.get("port") or {}
     found = (
-        causes.invalid_each(f"{path}.name", name, names.dns_1035_label(name))
+        causes.invalid_each(f"{path}.service.name", name, names.dns_1035_label(name))
         if name
-        else [causes.required(f"{path}.name")]
+        else [causes.required(f"{path}.service.name")]
     )
     return found + _port(port, path)
 
@@ -116,9 +116,9 @@ def _port(port: Object, path: str) -> list[Cause]:
     if name and number:
         return [causes.invalid(path, "", "cannot set both port name & port number")]
     if name:
-        return causes.invalid_each(f"{path}.port.name", name, names.port_name(name))
+        return causes.invalid_each(f"{path}.service.port.name", name, names.port_name(name))
     if number:
-        return causes.invalid_each(f"{path}.port.number", number, names.port_number(number))
+        return causes.invalid_each(f"{path}.service.port.number", number, names.port_number(number))
     return [causes.required(path, "port name or number is required")]
 
 

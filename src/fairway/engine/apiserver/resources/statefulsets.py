@@ -72,11 +72,25 @@ def validate(new: Object, old: Object | None) -> list[Cause]:
         *_strategy(spec.get("updateStrategy") or {}),
         *validate_counts(spec, "replicas", "minReadySeconds", "revisionHistoryLimit"),
         *validate_selector(spec, "statefulset"),
-        *validate_running_template(spec.get("template"), "spec.template"),
+        *validate_running_template(_with_claims(spec), "spec.template"),
     ]
     if old is not None and _identity(spec) != _identity(old.get("spec") or {}):
         found.append(causes.forbidden("spec", _CHANGEABLE_SAYS))
     return found
+
+
+def _with_claims(spec: Object) -> Object | None:
+    """The template as its pods get it: containers may mount the volumes that the claims become."""
+    template = spec.get("template")
+    if not template or not spec.get("volumeClaimTemplates"):
+        return template
+    volumes = (template.get("spec") or {}).get("volumes") or []
+    known = {volume.get("name") for volume in volumes}
+    names = [(claim.get("metadata") or {}).get("name") for claim in spec["volumeClaimTemplates"]]
+    claimed = [
+        {"name": name, "persistentVolumeClaim": {"claimName": name}} for name in names if name and name not in known
+    ]
+    return {**template, "spec": {**(template.get("spec") or {}), "volumes": [*volumes, *claimed]}}
 
 
 def row(stateful_set: Object, now: datetime) -> list[object]:
