@@ -343,6 +343,24 @@ async def test_server_side_apply(api: Any) -> None:
     assert (forced["spec"]["replicas"], forced["metadata"]["generation"]) == (7, 2)
 
 
+async def test_a_scale_can_be_applied(api: Any) -> None:
+    """`kubectl apply --server-side --subresource=scale`; the owner is known by the name of the workload's field."""
+    await api.create(DEPLOYMENTS, deployment())
+    path = f"{DEPLOYMENTS}/web/scale?fieldManager=scaler&force=true"
+    applied = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "web"}, "spec": {"replicas": 4}}
+    scale = await api.patch(path, applied, "apply-patch+yaml")
+    assert (scale["kind"], scale["spec"]["replicas"]) == ("Scale", 4)
+    made = await api.get(f"{DEPLOYMENTS}/web")
+    entries = {entry["manager"]: entry for entry in made["metadata"]["managedFields"]}
+    assert entries["scaler"]["fieldsV1"] == {"f:spec": {"f:replicas": {}}}
+    assert (entries["scaler"]["operation"], entries["scaler"]["subresource"]) == ("Apply", "scale")
+    assert (made["spec"]["replicas"], made["metadata"]["generation"]) == (4, 2)
+    other = {**applied, "spec": {"replicas": 5}}
+    status = await api.patch(f"{DEPLOYMENTS}/web/scale?fieldManager=x", other, "apply-patch+yaml", 409)
+    assert 'conflict with "scaler" with subresource "scale"' in status["message"]
+    await api.patch(path, {**applied, "kind": "Deployment"}, "apply-patch+yaml", 400)
+
+
 async def test_nulls_of_go_programs_are_no_conflict(api: Any) -> None:
     """`kubectl create --dry-run -o yaml` writes `creationTimestamp: null`; two may apply the same file."""
     applied = deployment()

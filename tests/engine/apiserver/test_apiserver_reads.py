@@ -88,6 +88,19 @@ async def test_what_lists_refuse(api: Any, query: str, code: int, message: str) 
     assert message in answer.message
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/apis/apps/v1/replicasets?fieldSelector=status.replicas=0",
+        "/apis/events.k8s.io/v1/events?fieldSelector=regarding.kind=Pod,reportingController=x,reason=y,type=Normal",
+        "/api/v1/events?fieldSelector=involvedObject.name=a,involvedObject.fieldPath=b,source=c",
+        "/api/v1/services?fieldSelector=spec.clusterIP=None,spec.type=ClusterIP",
+    ],
+)
+async def test_fields_that_clients_select_by(api: Any, path: str) -> None:
+    assert (await api.get(path))["items"] is not None
+
+
 async def test_pages_show_one_revision(api: Any) -> None:
     for name in "abcde":
         await make(api, name)
@@ -320,6 +333,37 @@ async def test_a_slow_watcher_is_dropped_and_others_go_on(api: Any) -> None:
         assert seen < 100
     events = [await quick.next() for _ in range(seen + 1)]
     assert [event["type"] for event in events] == ["ADDED"] + ["MODIFIED"] * seen
+
+
+async def test_a_storm_of_watchers(api: Any) -> None:
+    """A thousand watchers get every event in order; those that left are forgotten."""
+    watchers = await asyncio.gather(*(api.watch(f"{CONFIG_MAPS}?watch=1") for _ in range(1000)))
+    for name in "abc":
+        await make(api, name)
+    seen = await asyncio.gather(*(watching.names(3) for watching in watchers))
+    assert all(events == [("ADDED", "a"), ("ADDED", "b"), ("ADDED", "c")] for events in seen)
+    subscribers = api.server._store._subscribers["configmaps"]
+    assert len(subscribers) == 1000
+    await asyncio.gather(*(watching.close() for watching in watchers))
+    while subscribers:
+        await asyncio.sleep(0)
+    assert api.server._http.connections <= 1
+
+
+async def test_a_dropped_watcher_comes_back(api: Any) -> None:
+    """Whoever was too slow goes on from the last revision it read, and misses nothing."""
+    await make(api, "a")
+    slow = await api.watch(f"{CONFIG_MAPS}?watch=1")
+    last = version((await slow.next())["object"])
+    slow._response._connection.writer.transport.pause_reading()
+    subscribers, count = api.server._store._subscribers["configmaps"], 0
+    while subscribers:
+        await change(api, "a", {"data": {"value": str(count) + "x" * 500_000}})
+        count += 1
+        assert count < 100
+    again = await api.watch(f"{CONFIG_MAPS}?watch=1&resourceVersion={last}")
+    events = [(await again.next())["object"]["data"]["value"] for _ in range(count)]
+    assert [value.rstrip("x") for value in events] == [str(number) for number in range(count)]
 
 
 async def test_a_watch_over_everything_while_much_happens(api: Any) -> None:

@@ -157,6 +157,8 @@ class Registry:
     async def _apply(
         self, kind: Kind, namespace: str, name: str, body: Body, options: WriteOptions, subresource: str
     ) -> Result:
+        if subresource == _SCALE:
+            body = Body(scale.configuration(kind, name, body.value), body.duplicates)
         wanted = _named(kind, namespace, name, body)
         old = self.store.latest(Key(resource_of(kind), namespace, name))
         if old is None and (subresource or wanted["metadata"].get("resourceVersion")):

@@ -43,6 +43,20 @@ def scaled(kind: Kind, obj: Object, scale: Object) -> Object:
     return obj
 
 
+def configuration(kind: Kind, name: str, applied: object) -> Object:
+    """An applied Scale as an apply configuration of the object itself. Raises ApiError 400."""
+    if not isinstance(applied, dict) or (applied.get("apiVersion"), applied.get("kind")) != (API_VERSION, KIND):
+        raise errors.bad_request(f"the body of an apply to scale must be a {KIND} of {API_VERSION}")
+    metadata, spec = applied.get("metadata") or {}, applied.get("spec") or {}
+    if not isinstance(metadata, dict) or not isinstance(spec, dict):
+        raise errors.bad_request("json: cannot unmarshal into Go value of type Scale")
+    kept = {key: metadata[key] for key in ("name", "namespace", "uid", "resourceVersion") if metadata.get(key)}
+    obj: Object = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": name, **kept}}
+    if "replicas" in spec:
+        _put(obj, kind.scale_paths.replicas, spec["replicas"])
+    return obj
+
+
 def _put(obj: Object, path: tuple[str, ...], value: object) -> None:
     inner = obj
     for key in path[:-1]:

@@ -69,13 +69,18 @@ def row(event: Object, now: datetime) -> list[object]:
 
 
 def selectable(event: Object) -> dict[str, str]:
-    """The field selectors of events."""
+    """The field selectors of events, in the words of both shapes, which share one storage."""
     about, source = event.get("involvedObject") or {}, event.get("source") or {}
     fields = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
     return {
-        **{f"involvedObject.{field}": about.get(field) or "" for field in fields},
+        **{
+            f"{holder}.{field}": about.get(field) or ""
+            for holder in ("involvedObject", "regarding")
+            for field in fields
+        },
         "reason": event.get("reason") or "",
         "reportingComponent": event.get("reportingComponent") or "",
+        "reportingController": event.get("reportingComponent") or "",
         "source": source.get("component") or event.get("reportingComponent") or "",
         "type": event.get("type") or "",
     }

@@ -73,6 +73,11 @@ def row(replica_set: Object, now: datetime) -> list[object]:
     ]
 
 
+def selectable(replica_set: Object) -> dict[str, str]:
+    """What field selectors may name."""
+    return {"status.replicas": str((replica_set.get("status") or {}).get("replicas") or 0)}
+
+
 REPLICA_SETS = Kind(
     group="apps",
     version="v1",
@@ -90,4 +95,5 @@ REPLICA_SETS = Kind(
     prepare_create=prepare_create,
     prepare_update=bump_generation,
     validate=validate,
+    selectable=selectable,
 )
