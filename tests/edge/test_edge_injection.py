@@ -103,6 +103,10 @@ def snapshot(
         *make.service("web", ("10.0.0.1", 80)),
         *contents(*content),
     ]
+    owned = next(raw for raw in raws if raw["metadata"]["name"] == "i")["metadata"]["annotations"]
+    name, value = content
+    owned |= {"fairway.dev/match": f"header {name or 'X-A'} = {value}; query q ~ {value or 'a|b'}; method = GET"}
+    owned |= {"fairway.dev/regex-scope": "ingress", "fairway.dev/cache": value, "fairway.dev/maintenance": name}
     if canary:
         marked = {**annotations, "canary": "true"}
         raws.append(make.ingress("c", (host, path, kind, "web"), annotations=marked, created="2026-02-01T00:00:00Z"))
