@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
+from fairway.edge.translate.controller_config import KEYS, SETTINGS, TCP_SERVICES
 from fairway.edge.translate.table import ALIASES, DEPRECATED, NGINX, OWN, Annotation, How
 
 PAGE = Path(__file__).parents[1] / "docs" / "annotations.md"
@@ -50,6 +51,14 @@ def page() -> str:
         "| annotation | what it does |",
         "|---|---|",
         *(f"| `{one.name}` | {_cell(one.note)} |" for one in OWN),
+        "",
+        "## For all Ingresses",
+        "",
+        f"Of the ConfigMap `{SETTINGS}` are read: {', '.join(f'`{key}`' for key in sorted(KEYS))}. Where it exists,",
+        "ingress-nginx' own defaults count, so answers over TLS carry HSTS. Mistakes are Events on the ConfigMap.",
+        "",
+        f"`{TCP_SERVICES}` opens TCP ports: `PORT: namespace/service:port[:PROXY[:PROXY]]`;",
+        "the first PROXY is for clients, the second for servers.",
     ]
     return "\n".join(lines) + "\n"
 

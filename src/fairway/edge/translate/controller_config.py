@@ -51,7 +51,7 @@ def _code(text: str) -> int:
     return checks.number(text, 400, 599)
 
 
-_KEYS: Mapping[str, Callable[[str], Any]] = {
+KEYS: Mapping[str, Callable[[str], Any]] = {
     "use-forwarded-headers": checks.boolean,
     "use-proxy-protocol": checks.boolean,
     "proxy-real-ip-cidr": checks.networks,
@@ -91,9 +91,9 @@ def _values(snapshot: Snapshot) -> tuple[dict[str, Any], list[str]]:
     problems: list[str] = []
     config = snapshot.config_maps.get(SETTINGS)
     for name, text in sorted(config.data.items()) if config else ():
-        if name in _KEYS:
+        if name in KEYS:
             try:
-                found[name] = _KEYS[name](text.strip())
+                found[name] = KEYS[name](text.strip())
             except Refused as error:
                 problems.append(f"{name}: {error}")
     return found, problems
