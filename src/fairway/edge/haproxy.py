@@ -30,7 +30,7 @@ from fairway.edge.plan import (
     SetServer,
 )
 from fairway.edge.proxy import CertificateRefused, Observed
-from fairway.edge.render.rendered import CRT_LIST, Rendered, certificate_file, files, socket_address
+from fairway.edge.render.rendered import CRT_LIST, Rendered, Texts, certificate_file, files, socket_address
 from fairway.toolkit import files as disk
 from fairway.toolkit.haproxy import PREFERRED, CommandRefused, ConfigRefused, Process, RuntimeSocket
 
@@ -49,6 +49,7 @@ class Haproxy:
         self._process = process
         self._folder = folder
         self._on_disk: Mapping[str, str] = {}
+        self._texts: Texts = {}
         for name in ("", *_FOLDERS):
             (folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
 
@@ -105,14 +106,14 @@ class Haproxy:
         self._forget_applied()
         for same in _runs(commands):
             await _RUN[type(same[0])](self._process.socket, same)
-        self._write(files(desired))
+        self._write(files(desired, self._texts))
         self._applied(desired)
 
     async def _reload(self, desired: Rendered) -> None:
         """When HAProxy does not take the new files, the old ones come back and the old process serves on."""
         known, before = self.running, self._on_disk
         self._forget_applied()
-        self._write(files(desired))
+        self._write(files(desired, self._texts))
         try:
             await self._process.start()
         except ConfigRefused as error:

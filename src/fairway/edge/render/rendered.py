@@ -68,11 +68,20 @@ class Rendered(msgspec.Struct, frozen=True):
         return self.placement.slots
 
 
-def files(rendered: Rendered) -> dict[str, str]:
-    """File name → text: HAProxy started on these is as if it had been told everything while it ran."""
-    found = {CONFIG: "".join(_section(section, rendered) for section in rendered.sections), **rendered.pages}
+Texts = dict[str, tuple[object, object, str]]
+"""What was made into text, and the text: by the title of a section or the name of a map."""
+
+
+def files(rendered: Rendered, texts: Texts | None = None) -> dict[str, str]:
+    """File name → text: HAProxy started on these is as if it had been told everything while it ran.
+
+    `texts` are remembered from one time to the next, for what is still the same.
+    """
+    texts = {} if texts is None else texts
+    found = {CONFIG: "".join(_remembered_section(section, rendered, texts) for section in rendered.sections)}
+    found |= rendered.pages
     for name, entries in rendered.maps.items():
-        found[name] = _map(tuple(entries.items()))
+        found[name] = _remembered_map(name, entries, texts)
     for name, ordered in rendered.ordered_maps.items():
         found[name] = _map(ordered)
     found[CRT_LIST] = "".join(f"{_listed_as(cert)}\n" for cert in _listed(rendered))
@@ -112,6 +121,21 @@ def _listed(rendered: Rendered) -> Iterator[Certificate]:
 
 def _map(entries: tuple[tuple[str, str], ...]) -> str:
     return "".join(f"{key} {value}\n" for key, value in entries)
+
+
+def _remembered_section(section: Section, rendered: Rendered, texts: Texts) -> str:
+    slots = rendered.slots.get(section.backend)
+    known = texts.get(section.title)
+    if known is None or known[0] is not section or known[1] is not slots:
+        known = texts[section.title] = (section, slots, _section(section, rendered))
+    return known[2]
+
+
+def _remembered_map(name: str, entries: Mapping[str, str], texts: Texts) -> str:
+    known = texts.get(name)
+    if known is None or known[0] is not entries:
+        known = texts[name] = (entries, None, _map(tuple(entries.items())))
+    return known[2]
 
 
 def _section(section: Section, rendered: Rendered) -> str:
