@@ -67,7 +67,9 @@ def _build_bases(settings: Settings) -> None:
 def _with_cluster(settings: Settings, manifests: list[Raw], *, once: bool) -> int:
     command = [sys.executable, "-m", "fairway.processes.main", "up", "--state-dir", settings.state_dir]
     addresses = ["--http", str(settings.http), "--https", str(settings.https), "--api", str(settings.api)]
-    cluster = subprocess.Popen(command + addresses)
+    if settings.load_balancer_addresses is not None:
+        addresses += ["--load-balancer-addresses", ",".join(settings.load_balancer_addresses) or "none"]
+    cluster = subprocess.Popen([*command, *addresses, "--egress", settings.egress])
     code = 1
     try:
         _wait_ready(cluster, settings)
