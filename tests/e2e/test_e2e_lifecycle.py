@@ -7,7 +7,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cluster
@@ -89,11 +90,24 @@ def test_two_instances_live_side_by_side(instance: Cluster, tmp_path: Path) -> N
         other.stop()
 
 
+def _readied(made: Cluster) -> int:
+    """How often the engine said that it is ready."""
+    return (made.state_dir / "log" / "fairway.log").read_text().count("room=engine did=ready")
+
+
+def _until(wanted: Callable[[], bool], what: str) -> None:
+    for _ in range(1000):
+        if wanted():
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"never came: {what}")
+
+
 def test_detach_status_and_down(instance: Cluster) -> None:
     fairway = [sys.executable, "-m", "fairway.processes.main"]
     state = ["--state-dir", str(instance.state_dir)]
     ports = ["--http", f"127.0.0.1:{instance.http}", "--https", f"127.0.0.1:{instance.https}"]
-    up = [*fairway, "up", *state, *ports, "--api", f"127.0.0.1:{instance.api}", "--detach"]
+    up = [*fairway, "up", "--egress", "none", *state, *ports, "--api", f"127.0.0.1:{instance.api}", "--detach"]
     done = subprocess.run(up, capture_output=True, text=True, timeout=60, check=True)
     assert str(instance.kubeconfig) in done.stdout
     again = subprocess.run(up, capture_output=True, text=True, timeout=60, check=False)
@@ -101,6 +115,10 @@ def test_detach_status_and_down(instance: Cluster) -> None:
     assert "another fairway runs with this state directory" in again.stderr
     status = subprocess.run([*fairway, "status", *state], capture_output=True, text=True, timeout=30, check=True)
     assert "1 node" in status.stdout
+    for times in (2, 3):  # an engine that is started again tells its launcher once more that it is ready
+        os.kill(instance.engine_pid(), signal.SIGKILL)
+        _until(lambda: _readied(instance) == times, f"ready {times} times")  # noqa: B023
+    subprocess.run([*fairway, "status", *state], capture_output=True, timeout=30, check=True)
     subprocess.run([*fairway, "down", *state], timeout=30, check=True)
     assert subprocess.run([*fairway, "status", *state], capture_output=True, timeout=30, check=False).returncode == 3
     assert processes_of(instance) == []
