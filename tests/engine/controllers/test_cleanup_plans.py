@@ -170,6 +170,11 @@ class TestNode:
     def test_taints(self, before: Node, after: Any) -> None:
         assert node.plan(before, 1, NOW).taints == after
 
+    def test_a_cordoned_node_is_tainted(self) -> None:
+        cordoned = replace(a_node(), spec=NodeSpec(unschedulable=True))
+        assert node.plan(cordoned, 1, NOW).taints == (taint("unschedulable", "NoSchedule"),)
+        assert node.plan(a_node("True", taint("unschedulable", "NoSchedule")), 1, NOW).taints == ()
+
     @pytest.mark.parametrize("status", ["False", "Unknown"])
     def test_what_an_earlier_run_left_behind_taints_nothing_until_the_grace_is_over(self, status: str) -> None:
         left = a_node(status, taint("not-ready", "NoSchedule"))

@@ -19,7 +19,8 @@ _PRESSURES = {
     "PIDPressure": "node.kubernetes.io/pid-pressure",
 }
 _OURS = {(key, effect) for key in (NOT_READY, UNREACHABLE) for effect in ("NoSchedule", "NoExecute")}
-_OURS |= {(key, "NoSchedule") for key in _PRESSURES.values()}
+_UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
+_OURS |= {(key, "NoSchedule") for key in (*_PRESSURES.values(), _UNSCHEDULABLE)}
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -89,12 +90,14 @@ def _unknown(condition: Condition, now: datetime) -> Condition:
 
 
 def _taints(node: Node, ready: Condition | None) -> tuple[Taint, ...]:
-    """Those that are not ours, then ours as the conditions want them; what is there already keeps its place."""
+    """Those that are not ours, then ours as the conditions and `kubectl cordon` want them; what is there already keeps its place."""
     silent = {None: NOT_READY, "False": NOT_READY, "Unknown": UNREACHABLE}.get(ready.status if ready else None)
     wanted = [(silent, effect) for effect in ("NoSchedule", "NoExecute")] if silent is not None else []
     for condition in node.status.conditions:
         if condition.type in _PRESSURES and condition.status == "True":
             wanted.append((_PRESSURES[condition.type], "NoSchedule"))
+    if node.spec.unschedulable:
+        wanted.append((_UNSCHEDULABLE, "NoSchedule"))
     others = tuple(taint for taint in node.spec.taints if (taint.key, taint.effect) not in _OURS)
     kept = tuple(taint for taint in node.spec.taints if (taint.key, taint.effect) in wanted)
     present = {(taint.key, taint.effect) for taint in kept}
