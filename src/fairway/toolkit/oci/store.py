@@ -1,7 +1,8 @@
 """Images on this machine: names, documents, blobs, and layers unpacked for overlayfs.
 
 Under the root folder, beside the content store's own: `names/` one file per image name, `layers/<32 hex digits of the
-diff ID>/` one folder per unpacked layer (short, because all lower folders of a mount share one page of options).
+diff ID>/` one folder per unpacked layer (short, because all lower folders of a mount share one page of options),
+`links/` files of whoever else keeps content: one anywhere below with a name of 64 hex digits keeps that blob.
 A layer folder appears whole or not at all; a name appears after everything it needs is durable.
 """
 
@@ -24,6 +25,7 @@ from fairway.toolkit.oci.reference import Reference, parse
 from fairway.toolkit.oci.streams import BadArchive
 from fairway.toolkit.oci.unpack import unpack
 
+_LINK_NAME = re.compile(r"[0-9a-f]{64}\Z")
 Origin = Literal["local", "pulled"]
 _LAYER_NAME = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 
@@ -192,9 +194,10 @@ class ImageStore:
         return self.names.delete(str(reference))
 
     def collect(self) -> int:
-        """Remove content that no name and no mount on this machine needs; returns the bytes of blobs freed."""
+        """Remove content that no name, link or mount on this machine needs; returns the bytes of blobs freed."""
         with self.blobs.lock(exclusive=True):
             blobs, folders = self._needed()
+            blobs |= self._linked()
             mounted = mounted_layers()
             freed_bytes = sum(self.blobs.remove(digest) for digest in [*self.blobs.digests()] if digest not in blobs)
             for folder in self._layers.glob("[!.]*"):
@@ -217,6 +220,10 @@ class ImageStore:
             except (BlobNotFound, BadDocument):
                 continue
         return blobs, folders
+
+    def _linked(self) -> set[str]:
+        files = (name for _, _, names in os.walk(self.root / "links") for name in names)
+        return {f"sha256:{name}" for name in files if _LINK_NAME.match(name)}
 
     def _fresh_folder(self, name: str) -> tuple[Path, int]:
         while True:
