@@ -83,7 +83,7 @@ def _fairway(*arguments: str) -> None:
 def _run(state_dir: Path, image: Path) -> dict[str, float]:
     shutil.copytree(image, state_dir, symlinks=True)
     made = cluster.new(state_dir)
-    command = [sys.executable, "-m", "fairway.processes.main", "up", "--state-dir", str(state_dir)]
+    command = [sys.executable, "-m", "fairway.processes.main", "up", "--egress", "none", "--state-dir", str(state_dir)]
     for flag, port in (("--http", made.http), ("--https", made.https), ("--api", made.api)):
         command += [flag, f"127.0.0.1:{port}"]
     began = time.monotonic()
