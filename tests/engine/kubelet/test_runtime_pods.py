@@ -41,6 +41,7 @@ def test_containers_share_processes_and_bury_their_dead(node):
         assert "sleep 1000" in table and "sleep 2000" in table
         assert [line.split()[2] for line in table.splitlines() if line.split()[0] == "1"] == ["pause"]
         assert " Z" not in table
+        assert (await node.runtime.exec("b", ("cat", "/proc/1/cmdline"))).stdout.strip(b"\0") == b"pause"
         for command in ("cat /proc/1/environ | grep .", "readlink /proc/1/fd/*", "readlink /proc/1/cwd"):
             denied = await node.runtime.exec("b", ("sh", "-c", command))
             assert (denied.stdout, denied.exit_code) == (b"", 1), command

@@ -3,6 +3,7 @@
 It is of this project and not of the pod, so it gives away nothing: an empty root, no privileges, nothing open.
 """
 
+import ctypes
 import os
 import signal
 
@@ -11,6 +12,7 @@ from fairway.toolkit import linux
 
 _NOBODY = 65535  # the user of upstream's pause container
 _FILE = "pause"
+_ARGUMENTS = 45  # where the command line begins in memory: its place in /proc/PID/stat behind the name
 
 
 def start(home: str) -> None:
@@ -66,6 +68,7 @@ def _be(home: str, ready: int) -> None:
         null = os.open("/dev/null", os.O_RDWR)
         for fd in (0, 1, 2):
             os.dup2(null, fd)
+        _forget_arguments()
         _empty_root(home)
         os.dup2(ready, 3)
         linux.close_range(4)
@@ -80,6 +83,14 @@ def _be(home: str, ready: int) -> None:
         os.write(ready, f"{type(error).__name__}: {error}".encode())
     finally:
         os._exit(1)
+
+
+def _forget_arguments() -> None:
+    """Wipe the command line that the pod's containers would see: it names folders of the node."""
+    fields = processes.stat("self")  # our number in this /proc, which is of the namespace outside
+    start, end = int(fields[_ARGUMENTS]), int(fields[_ARGUMENTS + 1])
+    ctypes.memset(start, 0, end - start)
+    ctypes.memmove(start, b"pause", 5)
 
 
 def _empty_root(home: str) -> None:

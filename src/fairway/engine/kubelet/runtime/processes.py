@@ -8,13 +8,13 @@ _START_TICKS, _PARENT, _SESSION = 19, 1, 3  # places in /proc/PID/stat behind th
 
 def start_ticks(pid: int) -> int | None:
     """When a process started, in clock ticks since boot; with the pid it names one process for ever. None: no such."""
-    fields = _stat(pid)
+    fields = stat(pid)
     return int(fields[_START_TICKS]) if fields else None
 
 
 def is_alive(pid: int, started: int) -> bool:
     """Whether the process that had this pid and start is still running (a zombie is not)."""
-    fields = _stat(pid)
+    fields = stat(pid)
     return bool(fields) and int(fields[_START_TICKS]) == started and fields[0] not in (b"Z", b"X")
 
 
@@ -46,7 +46,7 @@ def kill_tree(pid: int) -> None:
 
 
 def _family(root: int) -> set[int]:
-    table = {pid: fields for pid in _pids() if (fields := _stat(pid))}
+    table = {pid: fields for pid in _pids() if (fields := stat(pid))}
     family = {root} | {pid for pid, fields in table.items() if int(fields[_SESSION]) == root}
     while more := {pid for pid, fields in table.items() if int(fields[_PARENT]) in family} - family:
         family |= more
@@ -57,7 +57,7 @@ def _pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
-def _stat(pid: int) -> list[bytes]:
+def stat(pid: int | str) -> list[bytes]:
     """The fields of /proc/PID/stat from the state on; the name before them may hold blanks and brackets."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
