@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from fairway.engine.apiserver.endpoints.watches import BUFFERS_BYTES_MAX
+
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 ALL = "/api/v1/configmaps"
 PODS = "/api/v1/namespaces/default/pods"
@@ -348,6 +350,26 @@ async def test_a_storm_of_watchers(api: Any) -> None:
     while subscribers:
         await asyncio.sleep(0)
     assert api.server._http.connections <= 1
+
+
+async def test_where_many_are_slow_each_waits_for_less(api: Any) -> None:
+    """Three hundred watchers that do not read: together they hold what is allowed, and everything else goes on."""
+    slow = await asyncio.gather(*(api.watch(f"{CONFIG_MAPS}?watch=1") for _ in range(300)))
+    for watching in slow:
+        watching._response._connection.writer.transport.pause_reading()
+    subscribers, count = api.server._store._subscribers["configmaps"], 0
+    await make(api, "a")
+    while len(subscribers) == len(slow):
+        await change(api, "a", {"data": {"value": str(count) + "x" * 200_000}})
+        count += 1
+        assert count * 200_000 < 4 * 1024 * 1024  # the first go sooner than one alone would
+    in_sockets = 3  # of the events, and the last one
+    for _ in range(10):
+        assert len(subscribers) * (count - in_sockets) * 200_000 < 1.2 * BUFFERS_BYTES_MAX
+        await change(api, "a", {"data": {"value": str(count) + "x" * 200_000}})
+        count += 1
+    await change(api, "a", {"data": {"value": "end"}})
+    assert (await api.get(f"{CONFIG_MAPS}/a"))["data"]["value"] == "end"
 
 
 async def test_a_dropped_watcher_comes_back(api: Any) -> None:

@@ -78,6 +78,40 @@ async def handshake(port: int, context: ssl.SSLContext) -> None:
         writer.close()
 
 
+async def test_half_open_connections_keep_nobody_waiting(secure: Any) -> None:
+    """Silent ones, half a handshake, no TLS at all, half a request: each is let go, and others are served meanwhile."""
+    opened = [await asyncio.open_connection("127.0.0.1", secure.port) for _ in range(200)]
+    hello = client_hello()
+    for number, (_, writer) in enumerate(opened):
+        writer.write((b"", hello[: len(hello) // 2], b"GET /readyz HTTP/1.1\r\n\r\n", b"\x16\x03\x01\xff")[number % 4])
+    assert (await ask(secure, READY))[0] == 200
+    for number, (reader, _) in enumerate(opened):
+        if (
+            number % 4 == 2
+        ):  # what is no TLS at all is refused at once, the others when the handshake has taken too long
+            await asyncio.wait_for(ended(reader), 5)
+    for _, writer in opened:
+        writer.close()
+    assert (await ask(secure, READY))[0] == 200
+
+
+async def ended(reader: asyncio.StreamReader) -> None:
+    try:
+        while await reader.read(1024):
+            pass
+    except ConnectionError:
+        return
+
+
+def client_hello() -> bytes:
+    """The first bytes of a TLS client."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
+
+
 async def test_the_order_of_opinions() -> None:
     authority = Authorization(MemoryStore())
     mallory = User("mallory")

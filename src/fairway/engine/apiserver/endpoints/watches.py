@@ -22,6 +22,10 @@ _TIMEOUT_SECONDS_MIN = 1800
 _BOOKMARK_SECONDS = 10.0
 BUFFER_BYTES_MAX = 4 * 1024 * 1024
 """A watcher that lets more than this pile up is dropped; it may come back and resume."""
+BUFFERS_BYTES_MAX = 256 * 1024 * 1024
+"""What all watchers of a resource may let pile up together: where many are slow, each is dropped sooner …"""
+BUFFER_BYTES_MIN = 1024 * 1024
+"""… but not before this, which a burst may take even for one that reads."""
 _QUEUE_MAX = 20_000
 _INITIAL_BUFFER_BYTES = 256 * 1024
 
@@ -143,10 +147,16 @@ class Watch:
         line = self._line(event)
         if line is None:
             return
+        if sink.buffered_bytes > self._buffer_bytes():
+            self._drop()
+            return
         sink.write(line)
         self._told = event.revision
-        if sink.buffered_bytes > BUFFER_BYTES_MAX:
-            self._drop()
+
+    def _buffer_bytes(self) -> int:
+        """How much may wait for this watcher before anything is added."""
+        share = BUFFERS_BYTES_MAX // max(1, self._store.subscribers(self._resource))
+        return min(BUFFER_BYTES_MAX, max(BUFFER_BYTES_MIN, share))
 
     def _drop(self) -> None:
         self._store.unsubscribe(self._resource, self._push)

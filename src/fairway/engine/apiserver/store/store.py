@@ -112,6 +112,10 @@ class Store:
         """Have `subscriber` called with every change, in order, as soon as it is durable. It must not raise."""
         self._subscribers.setdefault(resource, {})[subscriber] = None
 
+    def subscribers(self, resource: str) -> int:
+        """How many are called with changes of a resource."""
+        return len(self._subscribers.get(resource, ()))
+
     def unsubscribe(self, resource: str, subscriber: Subscriber) -> None:
         self._subscribers.get(resource, {}).pop(subscriber, None)
 
