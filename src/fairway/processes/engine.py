@@ -28,7 +28,7 @@ from fairway.kube.api.resource import NODES
 from fairway.kube.client import kubeconfig
 from fairway.kube.client.client import ApiClient
 from fairway.kube.client.errors import ApiError, Unreachable
-from fairway.processes import default_certificate, pki
+from fairway.processes import default_certificate, own_registry, pki
 from fairway.processes.broker import Broker, listener
 from fairway.processes.instance import Address, Settings
 from fairway.processes.supervisor import RUN_DIR, ZYGOTE_SOCKET
@@ -102,12 +102,16 @@ async def serve(settings: Settings, upstream: tuple[str, ...], sockets: Handed) 
         ),
         "scheduler": lambda: scheduler.run(client, clock),
         "kubelet": lambda: kubelet.run(
-            client, _kubelet_config(settings), clock, images=ImageService(settings.path, broker.dial)
+            client,
+            _kubelet_config(settings),
+            clock,
+            images=ImageService(settings.path, own_registry.dialer(broker.dial, settings)),
         ),
         "serviceproxy": lambda: serviceproxy.run(client, serviceproxy.Config(), clock),
         "loadbalancer": lambda: loadbalancer.run(client, balancing, clock),
         "dns": lambda: dns.run(client, _dns_config(upstream, broker), clock),
         "certificates": lambda: certificates.run(client, certificates.Config(settings.path / "pki"), clock),
+        "registry": lambda: own_registry.run(client, settings, clock, broker.listen),
         "edge": lambda: edge.run(client, _edge_config(settings, sockets), clock),
     }
     try:
@@ -186,11 +190,13 @@ def _edge_config(settings: Settings, sockets: Handed) -> edge.Config:
 
 async def _load_balancer_config(settings: Settings, broker: Broker) -> loadbalancer.Config:
     flags = {settings.https.port: "--https", settings.http.port: "--http", settings.api.port: "--api"}
+    if settings.registry is not None:
+        flags[settings.registry.port] = "--registry"
     pool = settings.load_balancer_addresses
     return loadbalancer.Config(
         run_dir=RUN_DIR / "loadbalancer",
         listen=broker.listen,
-        held=broker.held,
+        held=own_registry.held_by_others(broker.held, settings),
         release=broker.release,
         node_address=settings.http.host,
         pool=(settings.http.host,) if pool is None else pool,

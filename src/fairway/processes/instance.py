@@ -38,6 +38,8 @@ class Settings(msgspec.Struct, frozen=True):
     load_balancer_addresses: tuple[str, ...] | None = None
     """For Services of type LoadBalancer; None is the address of `http`."""
     egress: str = "auto"
+    registry: Address | None = None
+    """Where the host also serves the cluster's registry; None is nowhere."""
 
     @property
     def path(self) -> Path:

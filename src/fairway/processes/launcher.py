@@ -38,6 +38,8 @@ class Ports(msgspec.Struct, frozen=True):
 
 def open_ports(settings: Settings) -> Ports:
     """Listen on the host.  Raises CannotStart naming the flag, the address and what to do."""
+    if settings.registry is not None:
+        _open("--registry", settings.registry).close()  # only a try: the engine asks the broker for it
     return Ports(
         _open("--http", settings.http),
         _open("--https", settings.https),

@@ -57,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     up = _command(commands, "up", "start the cluster and serve", _up)
     http, https = ("0.0.0.0:80", "0.0.0.0:443") if os.geteuid() == 0 else ("0.0.0.0:8080", "0.0.0.0:8443")
     _listening(up, http=http, https=https, api="127.0.0.1:6443")
+    up.add_argument(
+        "--registry", default="", metavar="ADDR:PORT", help="also serve the cluster's image registry on the host"
+    )
     up.add_argument("--detach", action="store_true", help="go to the background when it is ready")
     _command(commands, "down", "stop the cluster; its state stays", _down)
     _command(commands, "status", "what runs and where it listens", _status)
@@ -69,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     backup.add_argument("file", type=Path, metavar="FILE", help="a tar.gz archive; an older one is replaced")
     restore = _command(commands, "restore", "put a backup in place of the state; the cluster must be stopped", _restore)
     restore.add_argument("file", type=Path, metavar="FILE", help="what `fairway backup` wrote")
+    _registry(commands)
     demo = _command(commands, "demo", "start a cluster, apply the examples, show the live URLs", _demo)
     _listening(demo, http="127.0.0.1:8080", https="127.0.0.1:8443", api="127.0.0.1:6443")
     demo.add_argument("--examples", type=Path, default=Path("examples"), metavar="DIR", help="manifests to apply")
@@ -118,6 +122,18 @@ def _edge(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     edge.add_parser(commands, default_state_dir(), lint=_edge_lint, explain=_edge_explain, run=_run_edge)
 
 
+def _registry(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    registry = commands.add_parser("registry", help="tokens for the image registry", description="The image registry.")
+    verbs = registry.add_subparsers(metavar="VERB", required=True)
+    token = _command(verbs, "token", "give a token, or take it back", _registry_token)
+    token.add_argument("name", metavar="NAME", help="who it is for; an existing one gets a new secret")
+    which = "team/app or team/*; may repeat; default: every repository"
+    token.add_argument("--repository", action="append", metavar="PATTERN", help=which)
+    token.add_argument("--actions", default="pull", metavar="A,B", help="of pull, push, delete; default: pull")
+    token.add_argument("--days", type=int, default=0, metavar="N", help="how long it is good; default: for ever")
+    token.add_argument("--revoke", action="store_true", help="take it back instead")
+
+
 def default_state_dir() -> Path:
     """$FAIRWAY_STATE_DIR, else the place for state of root or of the user (XDG base directories)."""
     if chosen := os.environ.get("FAIRWAY_STATE_DIR"):
@@ -161,6 +177,12 @@ def _restore(arguments: argparse.Namespace) -> int:
     from fairway.processes import backup
 
     return backup.restore(arguments.state_dir, arguments.file)
+
+
+def _registry_token(arguments: argparse.Namespace) -> int:
+    from fairway.processes import registry_command
+
+    return registry_command.run(arguments)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

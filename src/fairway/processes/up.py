@@ -39,6 +39,7 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
             addresses[flag] = instance.parse_address(getattr(arguments, flag), host)
         except ValueError as error:
             raise ValueError(f"--{flag}: {error}") from None
+    registry = _registry(getattr(arguments, "registry", ""))  # only `up` has it
     pool = _pool(arguments.load_balancer_addresses)
     return Settings(
         str(arguments.state_dir.absolute()),
@@ -46,8 +47,17 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
         addresses["https"],
         addresses["api"],
         load_balancer_addresses=pool,
+        registry=registry,
         egress=arguments.egress,
     )
+
+
+def _registry(text: str) -> Address | None:
+    """Raises ValueError naming the flag."""
+    try:
+        return instance.parse_address(text, "127.0.0.1") if text else None
+    except ValueError as error:
+        raise ValueError(f"--registry: {error}") from None
 
 
 def _pool(text: str) -> tuple[str, ...] | None:
@@ -105,6 +115,7 @@ def summary(settings: Settings) -> str:
         ("HTTP", settings.http.url("http")),
         ("HTTPS", settings.https.url("https")),
         ("API", settings.api.url("https")),
+        *([("registry", str(settings.registry))] if settings.registry else []),
         ("kubeconfig", str(settings.kubeconfig)),
         ("log", str(settings.log_file)),
     ]

@@ -9,4 +9,5 @@ Flow:   request → paths → access → blobs | manifests | listings → reposi
 
 from fairway.registry.config import Config as Config
 from fairway.registry.config import Listener as Listener
+from fairway.registry.config import Service as Service
 from fairway.registry.room import run as run

@@ -59,6 +59,16 @@ def not_after(certificate: bytes) -> datetime:
     return x509.load_pem_x509_certificate(certificate).not_valid_after_utc
 
 
+def names(certificate: bytes) -> set[str]:
+    """The host names and addresses that a PEM certificate is for.  Raises ValueError when it is none."""
+    extensions = x509.load_pem_x509_certificate(certificate).extensions
+    try:
+        found = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return set()
+    return {*found.get_values_for_type(x509.DNSName), *map(str, found.get_values_for_type(x509.IPAddress))}
+
+
 def fits(pair: Pair) -> bool:
     """Whether the key is that of the certificate.  Raises ValueError when one of them cannot be read."""
     key = serialization.load_pem_private_key(pair.key, None)
