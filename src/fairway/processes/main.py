@@ -99,8 +99,8 @@ def _listening(parser: argparse.ArgumentParser, **defaults: str) -> None:
     parser.add_argument(
         "--egress",
         choices=("auto", "veth", "slirp4netns", "none"),
-        default="auto",
-        help="how pods reach the outside; auto: veth as root, else slirp4netns",
+        default=os.environ.get("FAIRWAY_EGRESS", "auto"),
+        help="how pods reach the outside; auto: veth as root, else slirp4netns; default: $FAIRWAY_EGRESS, else auto",
     )
     parser.add_argument(
         "--load-balancer-addresses",
