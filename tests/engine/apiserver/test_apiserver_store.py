@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -286,6 +287,34 @@ async def test_a_full_disk_refuses_writes_and_goes_on_reading(disk: FaultyDisk) 
     disk.limit(full=False)
     assert (await put(store, "big")).revision > store.revision - 1
     assert not store.broken.done()
+    store.close()
+
+
+class SlowDisk(MemoryBackend):
+    """Does not finish a commit before it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+
+    def commit(self, batch: Sequence[Event]) -> None:
+        assert self.go_on.wait(30)
+        super().commit(batch)
+
+
+async def test_a_slow_disk_keeps_only_writers_waiting() -> None:
+    disk = SlowDisk()
+    store = MemoryStore(disk)
+    store.open()
+    seen: list[Event] = []
+    store.subscribe("things", seen.append)
+    writes = [asyncio.ensure_future(put(store, f"t{number}")) for number in range(1000)]
+    await asyncio.sleep(0)
+    assert len(store.select("things")) == len(seen) == 0
+    assert store.latest(Key("things", "ns", "t999")) is not None
+    disk.go_on.set()
+    entries = await asyncio.gather(*writes)
+    assert [event.revision for event in seen] == [entry.revision for entry in entries]
     store.close()
 
 

@@ -3,13 +3,18 @@
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from fairway.engine.apiserver.store.backend import Backend
 from fairway.engine.apiserver.store.entries import Entry, Event
 from fairway.engine.apiserver.store.errors import Broken, CommitFailed
+from fairway.toolkit import logs
+
+log = logs.get("apiserver")
 
 _BATCH_MAX = 512
+_SLOW_SECONDS = 1.0
 
 
 class Write:
@@ -87,6 +92,14 @@ class Committer:
             self._report(current, self._commit(current))
 
     def _commit(self, batch: list[Write]) -> CommitFailed | None:
+        started = time.monotonic()
+        failure = self._attempt(batch)
+        seconds = time.monotonic() - started
+        if seconds > _SLOW_SECONDS:
+            log.warning("waited for a slow disk", seconds=round(seconds, 1), writes=len(batch))
+        return failure
+
+    def _attempt(self, batch: list[Write]) -> CommitFailed | None:
         try:
             self._backend.commit([write.event for write in batch])
         except CommitFailed as error:
