@@ -120,8 +120,12 @@ def test_push_and_run(served: Cluster, port: int, tmp_path: Path) -> None:
         "create", "secret", "generic", "pull", "--type=kubernetes.io/dockerconfigjson",
         f"--from-literal=.dockerconfigjson={json.dumps(config)}",
     )  # fmt: skip
-    shown = ran(served, "always", "registry.fairway.local/team/app:v1", show, "Always", "[{name: pull}]")
-    assert shown == "second"
+    name = "registry.fairway.local/team/app:v1"
+    assert ran(served, "always", name, show, "Always", "[{name: pull}]") == "second"
+    forget = [sys.executable, "-m", "fairway.processes.main", "image", "rm", name, "--state-dir", str(served.state_dir)]
+    subprocess.run(forget, check=True, capture_output=True)
+    assert ran(served, "pulled", name, show, secrets="[{name: pull}]") == "second", "now really from the registry"
+    assert f"pulled image={name}" in (served.state_dir / "log" / "fairway.log").read_text()
 
 
 def test_pods_reach_the_service_by_name(served: Cluster, port: int, tmp_path: Path) -> None:

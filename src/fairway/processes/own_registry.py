@@ -83,7 +83,7 @@ async def run(client: ApiClient, settings: Settings, clock: Clock, listen: Liste
         await registry.run(client, config(settings), clock, listeners)
 
 
-def dialer(outside: Dialer, settings: Settings) -> Dialer:
+def dialer(outside: Dialer, settings: Settings, service: registry.Service = SERVICE) -> Dialer:
     """Connections to the registry's names stay inside the cluster; all others go `outside`."""
     own = frozenset(names(settings))
 
@@ -91,7 +91,7 @@ def dialer(outside: Dialer, settings: Settings) -> Dialer:
         if host not in own and f"{_bracketed(host)}:{port}" not in own:
             return await outside(host, port, context)
         return await asyncio.open_connection(
-            SERVICE.address, SERVICE.target_port, ssl=context, server_hostname=host if context else None
+            service.address, service.target_port, ssl=context, server_hostname=host if context else None
         )
 
     return dial

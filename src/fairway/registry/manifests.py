@@ -75,7 +75,8 @@ class Manifests:
         if not self._repositories.exists(repository):
             raise RegistryProblem("NAME_UNKNOWN", f"repository {repository} is not known here")
         last, most = query.get("last", ""), min(int(count), _TAGS_MAX) if count else _TAGS_MAX
-        following = [tag for tag in self._repositories.tags(repository) if tag > last]
+        everything = await asyncio.to_thread(self._repositories.tags, repository)
+        following = [tag for tag in everything if tag > last]
         page = following[:most]
         headers: Headers = (("Content-Type", "application/json"),)
         if page and len(page) < len(following):
