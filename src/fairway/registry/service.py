@@ -117,7 +117,7 @@ class Registry:
         raise _unsupported(request)
 
     def _unlink(self, retained: frozenset[str], now: datetime) -> None:
-        with self._store.blobs.lock(exclusive=False):
+        with self._store.blobs.lock(exclusive=True):  # no push, of any process, is between its manifest and its tag
             for name in [*self._repositories.names()]:
                 contents = self._contents(name, now.timestamp())
                 config = self._config
