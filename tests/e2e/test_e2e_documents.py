@@ -32,10 +32,9 @@ def clean(fairway_cluster: Cluster) -> Iterator[Cluster]:
     fairway_cluster.kubectl("delete", "deployment,pod,service,ingress,secret", "--all", "--wait=true")
 
 
-def get(cluster: Cluster, host: str, path: str = "/", *, secure: bool = False) -> tuple[int, str, str]:
-    """Status, body and Location of one request through the domain."""
-    page = browse.get(cluster, host, path, secure=secure)
-    return page.status, page.body, page.location
+def get(cluster: Cluster, host: str, path: str = "/", *, status: int = 200, secure: bool = False) -> browse.Page:
+    """The page, once it has that status."""
+    return browse.until(cluster, host, path, status=status, secure=secure)
 
 
 def echo(name: str) -> str:
@@ -92,7 +91,7 @@ def test_three_domains_on_one_service(clean: Cluster) -> None:
     clean.apply(document("multi-domain.yaml"))
     ready(clean, "marketing-site-svc")
     for host in ("www.corp.com", "campaign.corp.com", "promo.corp.com"):
-        assert get(clean, host, "/page")[:2] == (200, "marketing-site-svc /page")
+        assert get(clean, host, "/page").body == "marketing-site-svc /page"
 
 
 def test_the_pipelines_own_deployment(clean: Cluster) -> None:
@@ -100,9 +99,9 @@ def test_the_pipelines_own_deployment(clean: Cluster) -> None:
     clean.apply(document("marketing-site.yaml"))
     secret(clean, "marketing-site-tls", "site.corp.com", "prod-frontend")
     clean.kubectl("rollout", "status", "-n", "prod-frontend", "deployment/marketing-site", "--timeout=60s")
-    assert get(clean, "site.corp.com", secure=True)[0] == 200
+    get(clean, "site.corp.com", secure=True)
     clean.kubectl("delete", "namespace", "prod-frontend", "--wait=true", "--timeout=60s")
-    assert get(clean, "site.corp.com")[0] == 404
+    get(clean, "site.corp.com", status=404)
 
 
 def test_two_backends_by_path_over_https(clean: Cluster) -> None:
@@ -111,21 +110,21 @@ def test_two_backends_by_path_over_https(clean: Cluster) -> None:
     secret(clean, "my-tls-secret", "myapp.example.com")
     clean.apply(document("two-backends.yaml"))
     ready(clean, "api-service", "image-service")
-    assert get(clean, "myapp.example.com", "/api/users", secure=True)[:2] == (200, "api-service /api/users")
-    assert get(clean, "myapp.example.com", "/images", secure=True)[:2] == (200, "image-service /images")
-    assert get(clean, "myapp.example.com", "/imagesque", secure=True)[0] == 404
-    status, _, location = get(clean, "myapp.example.com", "/api")
-    assert (status, location) == (308, f"https://myapp.example.com:{clean.https}/api")
+    assert get(clean, "myapp.example.com", "/api/users", secure=True).body == "api-service /api/users"
+    assert get(clean, "myapp.example.com", "/images", secure=True).body == "image-service /images"
+    get(clean, "myapp.example.com", "/imagesque", status=404, secure=True)
+    page = get(clean, "myapp.example.com", "/api", status=308)
+    assert page.location == f"https://myapp.example.com:{clean.https}/api"
 
 
 def test_the_rewrite_annotation_over_http_and_https(clean: Cluster) -> None:
     clean.apply(document("myapp.yaml"))
     ready(clean, "myapp")
-    assert get(clean, "myapp.example.com")[0] == 200
+    get(clean, "myapp.example.com")
     secret(clean, "myapp-tls-secret", "myapp.example.com")
     clean.kubectl("delete", "ingress", "myapp-ingress")
     clean.apply(document("myapp-tls.yaml"))
-    assert get(clean, "myapp.example.com", secure=True)[0] == 200
+    get(clean, "myapp.example.com", secure=True)
 
 
 def test_ingresses_by_annotation_class_and_with_unknown_annotations(clean: Cluster) -> None:
@@ -135,8 +134,8 @@ def test_ingresses_by_annotation_class_and_with_unknown_annotations(clean: Clust
     secret(clean, "user-corp-com-tls", "user.corp.com")
     clean.apply(document("user-service-generated.yaml"))
     ready(clean, "my-app-svc", "user-service")
-    assert get(clean, "my-app.corp.com", "/x")[:2] == (200, "my-app-svc /x")
-    assert get(clean, "user.corp.com", "/x", secure=True)[:2] == (200, "user-service /x")
+    assert get(clean, "my-app.corp.com", "/x").body == "my-app-svc /x"
+    assert get(clean, "user.corp.com", "/x", secure=True).body == "user-service /x"
 
 
 def test_a_plain_pod_and_a_deployment_without_probes(clean: Cluster) -> None:
