@@ -4,8 +4,8 @@ One connection per batch: the worker closes it after the last answer, so the end
 """
 
 import asyncio
-import re
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
