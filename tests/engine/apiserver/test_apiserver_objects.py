@@ -402,6 +402,17 @@ async def test_yaml_aliases_cannot_blow_up(api: Any) -> None:
     assert answer.status == 400
 
 
+@pytest.mark.parametrize("body", [b"[" * 100_000, b"{a: " * 50_000, b"- " * 100_000, b"? " * 100_000])
+async def test_deep_yaml_ends_nothing(api: Any, body: bytes) -> None:
+    """libyaml's composer recurses on the C stack: unchecked, one such body would kill the server."""
+    for method, path, media in (
+        ("PATCH", f"{CONFIG_MAPS}/a?fieldManager=m", "application/apply-patch+yaml"),
+        ("POST", CONFIG_MAPS, "application/yaml"),
+    ):
+        answer = await api.call(method, path, body, media)
+        assert (answer.status, "exceeded max depth" in answer.message) == (400, True)
+
+
 async def test_bodies_are_limited(api: Any) -> None:
     obj = config_map(x="y" * (3 * 1024 * 1024))
     answer = await api.call("POST", CONFIG_MAPS, obj)

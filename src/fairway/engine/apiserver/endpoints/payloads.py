@@ -21,6 +21,7 @@ _APPLY_TYPES = frozenset({"application/apply-patch+yaml", "application/apply-pat
 _ESCAPES = re.compile(rb"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u[dD][89a-fA-F]..", re.DOTALL)
 """Backslashes that stand for themselves, surrogate pairs, and surrogates without their other half."""
 _LONE_BYTES = 6
+_YAML_DEPTH_MAX = 200
 
 _decode = msgspec.json.Decoder().decode
 
@@ -98,9 +99,24 @@ def _duplicates(body: bytes, field_validation: str) -> tuple[str, ...]:
 def _yaml(body: bytes) -> Any:
     """As JSON would give it: dates stay text."""
     try:
+        _check_depth(body)
         return msgspec.json.decode(msgspec.json.encode(yaml.load(body, Loader=_Loader)))
     except (yaml.YAMLError, TypeError, UnicodeDecodeError, RecursionError) as error:
         raise errors.bad_request(f"error converting YAML to JSON: {error}") from error
+
+
+def _check_depth(body: bytes) -> None:
+    """The C loader recurses without a limit and would end the process; its parser does not. Raises YAMLError."""
+    depth = 0
+    for event in yaml.parse(body, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not allowed")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _YAML_DEPTH_MAX:
+            raise yaml.YAMLError("exceeded max depth")
 
 
 def _protobuf(body: bytes) -> Any:
