@@ -344,7 +344,7 @@ class Site:
 
     async def stop(self) -> None:
         if self._child is not None:
-            self._child.terminate()
+            self._child.kill()  # as an engine may end at any moment
             self._child.wait()
         process = await self.haproxy()
         await process.stop()
