@@ -547,12 +547,16 @@ async def measure(
         found = [await site.new_ingress(f"new-{step}-{number}.example.com") for number in range(count)]
         line(f"new Ingress -> first 200, {step:,} existing", found, "< 10")
         tuned = {"proxy_body_size": "8m", "proxy_read_timeout": "30"}
-        found = [await site.new_ingress(f"t-{step}-{number}.example.com", **tuned) for number in range(count // 4)]
+        found = [
+            await site.new_ingress(f"t-{step}-{number}.example.com", **tuned) for number in range(max(2, count // 4))
+        ]
         line("  the same with a timeout and a body size", found, "< 10")
         turns = [(number + 1) % 2 for number in range(count)]
         found = [await site.new_endpoint("first.example.com", ports[turn], words[turn]) for turn in turns]
         line(f"endpoint ready -> first request, {step:,} existing", found, "< 10")
-        found = [await site.new_certificate("first.example.com", step + number + 1) for number in range(count // 4)]
+        found = [
+            await site.new_certificate("first.example.com", step + number + 1) for number in range(max(2, count // 4))
+        ]
         line(f"certificate replaced, {step:,} existing", found, "< 20")
         found = [await site.killed("first.example.com") for _ in range(4)]
         line(f"HAProxy killed -9 -> answers again, {step:,} existing", found, "< 200")
