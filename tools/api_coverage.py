@@ -20,7 +20,9 @@ SHORT = {
     "deletecollection": "X",
 }  # fmt: skip
 # Shapes that are part of other objects or of the protocol, not resources.
-NOT_RESOURCES = re.compile(r"List$|^(APIGroup|APIVersions|DeleteOptions|Status|WatchEvent|Scale|Binding|Eviction|TokenRequest)$")
+NOT_RESOURCES = re.compile(
+    r"List$|^(APIGroup|APIVersions|DeleteOptions|Status|WatchEvent|Scale|Binding|Eviction|TokenRequest)$"
+)
 ABSENT = {
     "ComponentStatus": "deprecated upstream since 1.19; health endpoints say more",
     "APIService": "API aggregation is left out; no other API server joins this one",

@@ -18,6 +18,7 @@ from ipaddress import ip_address
 import msgspec
 import uvloop
 
+import fairway
 from fairway import certificates, edge
 from fairway.engine import apiserver, controllers, dns, kubelet, loadbalancer, scheduler, serviceproxy
 from fairway.engine.kubelet.images.service import ImageService
@@ -94,7 +95,7 @@ async def serve(settings: Settings, upstream: tuple[str, ...], sockets: Handed) 
     files.replace(settings.kubeconfig, _kubeconfig(settings, signed), mode=0o600)
     notices.say("api")
     default_certificate.ensure(settings)
-    client = ApiClient(HttpClient(unix_connector(_API_SOCKET), host_header="localhost", max_connections=64))
+    client = _client()
     balancing = await _load_balancer_config(settings, broker)
     rooms: Mapping[str, Callable[[], Awaitable[None]]] = {
         "controllers": lambda: controllers.run(
@@ -122,6 +123,13 @@ async def serve(settings: Settings, upstream: tuple[str, ...], sockets: Handed) 
             tasks.create_task(_end_when_broken(server))
     finally:
         await server.stop()
+
+
+def _client() -> ApiClient:
+    """All rights, over the Unix socket; the name is what managed fields and the audit log show."""
+    agent = (("User-Agent", f"fairway/{fairway.__version__}"),)
+    http = HttpClient(unix_connector(_API_SOCKET), host_header="localhost", max_connections=64, default_headers=agent)
+    return ApiClient(http)
 
 
 async def _keep_running(name: str, run: Callable[[], Awaitable[None]]) -> None:

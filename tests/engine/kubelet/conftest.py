@@ -1,6 +1,7 @@
 """A node for tests: fresh network, mount and PID namespaces with a zygote, which vanish with everything in them."""
 
 import asyncio
+import faulthandler
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ from fairway.engine.kubelet.runtime.model import ContainerSpec, ContainerState
 from fairway.toolkit import linux
 
 _NAMESPACES = linux.CLONE_NEWNET | linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC
+_STUCK_SECONDS = 90
 
 
 class Node:
@@ -103,7 +105,7 @@ class NodeRunner:
             self._be_parent(body, writing)
         os.close(writing)
         with os.fdopen(reading, "rb") as pipe:
-            problem = pipe.read().decode()
+            problem = pipe.read().decode("utf-8", "replace")
         os.waitpid(pid, 0)
         if problem:
             pytest.fail(problem, pytrace=False)
@@ -119,6 +121,7 @@ class NodeRunner:
         code = 0
         try:
             linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+            faulthandler.dump_traceback_later(_STUCK_SECONDS, file=writing, exit=True)  # beyond what asyncio can bound
             linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
             linux.mount("proc", "/proc", "proc")
             node = Node(self._folder, self._image)

@@ -23,7 +23,9 @@ class Dirty:
     async def wait(self, timeout_seconds: float | None) -> None:
         """Return when marked, or after the time; the mark is taken."""
         try:
-            await asyncio.wait_for(self._event.wait(), timeout_seconds)
+            # Not wait_for: on Python 3.11 it can swallow a cancellation that comes together with the mark.
+            async with asyncio.timeout(timeout_seconds):
+                await self._event.wait()
         except TimeoutError:
             pass
         self._event.clear()
