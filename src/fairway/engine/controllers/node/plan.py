@@ -90,7 +90,7 @@ def _unknown(condition: Condition, now: datetime) -> Condition:
 
 
 def _taints(node: Node, ready: Condition | None) -> tuple[Taint, ...]:
-    """Those that are not ours, then ours as conditions and `kubectl cordon` want them; what is there keeps its place."""
+    """Those that are not ours, then ours as conditions and cordoning want them; what is there keeps its place."""
     silent = {None: NOT_READY, "False": NOT_READY, "Unknown": UNREACHABLE}.get(ready.status if ready else None)
     wanted = [(silent, effect) for effect in ("NoSchedule", "NoExecute")] if silent is not None else []
     for condition in node.status.conditions:
