@@ -62,6 +62,19 @@ def same(first: Translation, second: Translation) -> bool:
     )
 
 
+BRIDGED: Any = {
+    "i1": ([("a.test", "/")], "web", {}, False),
+    "i2": ([("b.test", "/")], "web", {}, False),
+    "i3": ([("a.test", "/"), ("c.test", "/")], "web", {}, False),
+    "i5": ([("c.test", "/x"), ("b.test", "/x"), ("a.test", "/")], "web", ANNOTATIONS[1], True),
+}
+
+
+def test_an_ingress_that_joins_several_groups_loses_none(make: Any) -> None:
+    translation = translate(of_manifests([*make.classes(), *manifests(make, {}, (BRIDGED, (), False))]))
+    assert {route.owner.name for route in translation.edge.routes} >= set(BRIDGED)
+
+
 @NO_FIXTURE_RESET
 @given(CHANGES)
 def test_translations_and_entries_that_remember_end_where_a_fresh_start_does(make: Any, changes: list[Any]) -> None:

@@ -74,6 +74,7 @@ MACHINE = os.uname().machine
 # Calls above 423 have one number on every architecture; the older ones are looked up here.
 _NUMBERS = {"x86_64": (155, 126, 250, 56), "aarch64": (41, 91, 219, 220)}
 _PIVOT_ROOT, _CAPSET, _KEYCTL, _CLONE = _NUMBERS.get(MACHINE, (-1, -1, -1, -1))
+_RT_SIGACTION = {"x86_64": 13, "aarch64": 134}.get(MACHINE, -1)
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
 _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 436, 437, 442
 _FSCONFIG_SET_FLAG, _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 0, 1, 6
@@ -208,6 +209,11 @@ def install_seccomp(program: bytes) -> None:
     code = ctypes.create_string_buffer(program, len(program))
     filter_program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(code)))
     _check(_libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, filter_program, 0, 0), "seccomp")
+
+
+def default_signal(number: int) -> None:
+    """Give a signal its default action; also those two (32, 33) that the C library keeps to itself."""
+    _syscall("rt_sigaction", _RT_SIGACTION, number, bytes(32), 0, 8)
 
 
 def join_session_keyring() -> None:

@@ -93,3 +93,11 @@ async def test_a_full_range_says_so() -> None:
     _, causes = allocator.allocate(service("b"), None)
     assert [cause.message for cause in causes] == ["Internal error: failed to allocate IP: range is full"]
     store.close()
+
+
+async def test_the_api_s_own_service_comes_back(api: Any) -> None:
+    path = "/api/v1/namespaces/default/services/kubernetes"
+    address = (await api.get(path))["spec"]["clusterIP"]
+    await api.delete(path)
+    await api.clock.advance(3)
+    assert (await api.get(path))["spec"]["clusterIP"] == address

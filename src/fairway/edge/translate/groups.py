@@ -117,16 +117,17 @@ def _components(readings: Iterable[Reading]) -> list[tuple[Reading, ...]]:
     """What hangs together by common hosts; each in order of precedence."""
     group_of: dict[str, list[Reading]] = {}
     for reading in readings:
-        mine = [reading]
-        for host in hosts(reading.part):
-            other = group_of.get(host)
-            if other is not None and other is not mine:
-                if len(other) > len(mine):
-                    mine, other = other, mine
+        names = hosts(reading.part)
+        # All groups are looked up before any is merged: merging moves hosts that the next look-up would ask for.
+        met = {id(group): group for host in names if (group := group_of.get(host)) is not None}
+        mine = max(met.values(), key=len, default=[])
+        for other in met.values():
+            if other is not mine:
                 mine += other
                 for member in other:
                     group_of |= dict.fromkeys(hosts(member.part), mine)
-        group_of |= dict.fromkeys(hosts(reading.part), mine)
+        mine.append(reading)
+        group_of |= dict.fromkeys(names, mine)
     found = {id(members): members for members in group_of.values()}
     return [tuple(sorted(members, key=lambda reading: reading.precedence)) for members in found.values()]
 

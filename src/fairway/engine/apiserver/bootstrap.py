@@ -7,10 +7,15 @@ import msgspec
 from fairway.engine.apiserver import errors
 from fairway.engine.apiserver.registry import Body, Registry, WriteOptions
 from fairway.engine.apiserver.resources import Kind
+from fairway.toolkit import logs
+from fairway.toolkit.clock import Clock
+
+log = logs.get("apiserver")
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 _OPTIONS = WriteOptions(field_manager="kube-apiserver", field_validation="Strict")
 _NAME = "kubernetes"
+_EVERY_SECONDS = 2.0
 _LABELS = {"component": "apiserver", "provider": "kubernetes"}
 
 
@@ -28,6 +33,19 @@ async def bootstrap(registry: Registry, address: Address) -> None:
         await _ensure(registry, "", "namespaces", "", _namespace(name))
     await _ensure(registry, "", "services", "default", _service(address))
     await _ensure(registry, "discovery.k8s.io", "endpointslices", "default", _slice(address), renew=True)
+
+
+async def keep(registry: Registry, address: Address, clock: Clock) -> None:
+    """Make it again when somebody deleted it (`kubectl delete service --all`), until cancelled.
+
+    Source: upstream's kubernetesservice controller, which looks every ten seconds.
+    """
+    while True:
+        await clock.sleep(_EVERY_SECONDS)
+        try:
+            await bootstrap(registry, address)
+        except errors.ApiError as error:
+            log.warning("bootstrap", error=error, retry_seconds=_EVERY_SECONDS)
 
 
 async def _ensure(

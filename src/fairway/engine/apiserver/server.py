@@ -14,7 +14,7 @@ from fairway.engine.apiserver.app import App, attributes_of
 from fairway.engine.apiserver.audit import Audit, Audited, AuditFile, Users
 from fairway.engine.apiserver.authentication import LOCAL_LISTENER
 from fairway.engine.apiserver.authorization import bootstrap as roles
-from fairway.engine.apiserver.bootstrap import Address, bootstrap
+from fairway.engine.apiserver.bootstrap import Address, bootstrap, keep
 from fairway.engine.apiserver.codec import protobuf
 from fairway.engine.apiserver.default_accounts import DefaultAccounts
 from fairway.engine.apiserver.endpoints import (
@@ -133,6 +133,7 @@ class ApiServer:
         accounts = DefaultAccounts(registry)
         accounts.start()
         await bootstrap(registry, self._address())
+        self._tasks.append(asyncio.create_task(keep(registry, self._address(), self._clock), name="own-service"))
         await accounts.settle()
         writer = RolesWriter(registry)
         await roles.reconcile(registry.store, writer)

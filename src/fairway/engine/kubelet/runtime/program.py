@@ -45,9 +45,9 @@ def reset_process() -> None:
     """Undo what Python and the zygote changed and a program would inherit."""
     for number in range(1, signal.NSIG):
         try:
-            signal.signal(number, signal.SIG_DFL)
-        except (OSError, ValueError):
-            continue  # KILL, STOP, and the two that the C library keeps
+            linux.default_signal(number)
+        except OSError:
+            continue  # KILL and STOP
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.umask(0o022)
     try:
