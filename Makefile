@@ -2,7 +2,7 @@
 #   make demo              set up, start a cluster, apply examples/, show the live URLs   (ARGS=--once: check them and stop)
 #   make test              set up, run every test
 #   make check             format, lint, types, layers
-#   make bench             every benchmark, as tables (make bench-api, bench-node: one of them)      make ruler   size and shape of the code, to read
+#   make bench             every benchmark, as tables (make bench-api, bench-node: one of them)
 VENV := .venv
 BIN  := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
