@@ -8,7 +8,7 @@ BIN  := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
 ARGS ?=
 
-.PHONY: setup demo test check bench bench-api bench-node format ruler clean
+.PHONY: setup demo test check bench bench-api bench-node format golden clean
 setup: $(VENV)/.setup
 demo: setup
 	@$(SUDO) $(BIN)/fairway demo --state-dir .fairway/demo $(ARGS)
