@@ -31,10 +31,28 @@ def test_text_selectors_match_as_kubectl_expects(text: str, labels: dict[str, st
     assert selectors.parse(text).matches(labels) is matches
 
 
-@pytest.mark.parametrize("text", ["app in web", "a=b=c", "=x", "in (a)", "app~web"])
-def test_what_cannot_be_read_is_named(text: str) -> None:
-    with pytest.raises(ValueError, match="unable to parse requirement"):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a=b=c", "found '=', expected: ',' or 'end of string'"),
+        ("a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"),
+        ("a IN (b)", "unable to parse requirement: found 'IN', expected: in, notin, =, ==, !=, gt, lt"),
+        ("in (a)", "unable to parse requirement: found '(', expected: in, notin, =, ==, !=, gt, lt"),
+        ("app in web", "unable to parse requirement: found 'web' expected: '('"),
+        ("app in (web", "unable to parse requirement: found '', expected: ',' or ')'"),
+        ("a===b", "unable to parse requirement: found '=', expected: identifier"),
+        ("!", "unable to parse requirement: found '', expected: identifier"),
+        ("!a=b", "found '=', expected: ',' or 'end of string'"),
+        ("=x", "found '=', expected: !, identifier, or 'end of string'"),
+        ("a=b,=x", "found '=', expected: identifier after ','"),
+        ("app~web", 'unable to parse requirement: "app~web"'),
+        ("a=-b", 'unable to parse requirement: "a=-b"'),
+    ],
+)
+def test_what_cannot_be_read_is_named(text: str, message: str) -> None:
+    with pytest.raises(ValueError) as refused:
         selectors.parse(text)
+    assert str(refused.value) == message
 
 
 def test_text_of_a_selector_reads_back_as_the_same() -> None:

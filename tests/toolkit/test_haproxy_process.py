@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fairway.toolkit.haproxy import CommandRefused, ConfigRefused, Process, RuntimeSocket, SocketUnreachable, find
+from fairway.toolkit.haproxy.listening import listening
 from fairway.toolkit.haproxy.runtime import escape
 
 CONFIG = """
@@ -150,3 +151,17 @@ def test_words_are_escaped() -> None:
     for bad in ("a\nb", "a\0"):
         with pytest.raises(ValueError, match="line break"):
             escape(bad)
+
+
+async def test_the_old_one_accepts_nothing_once_the_new_one_is_there(
+    tmp_path: Path, process: Process, listener: socket.socket
+) -> None:
+    inode = str(os.fstat(listener.fileno()).st_ino)
+    await process.start()
+    for number in range(20):
+        old = process.pid
+        assert old is not None and inode in listening(old)
+        write(tmp_path, listener, f"w{number}")
+        await process.start()
+        assert inode not in listening(old)
+        assert await get(listener) == f"first w{number}"

@@ -1,5 +1,6 @@
 """ConfigMap, Secret, Namespace, ServiceAccount, Node and Lease."""
 
+import base64
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -23,6 +24,10 @@ class Secret(Noun, frozen=True):
     metadata: ObjectMeta = ObjectMeta()
     type: str = "Opaque"
     data: Mapping[str, str] = {}
+
+    def value(self, key: str) -> bytes:
+        """What is behind a key; empty when there is none. Raises ValueError when it is not base64."""
+        return base64.b64decode(self.data.get(key, ""), validate=True)
 
     def __repr__(self) -> str:
         return f"Secret({self.metadata.key}, type={self.type})"  # never the content: reprs end up in logs

@@ -132,6 +132,11 @@ class ResourceRequirements(Noun, frozen=True):
     requests: Mapping[str, str | int | float] = {}
 
 
+class ContainerResizePolicy(Noun, frozen=True):
+    resource_name: str
+    restart_policy: str = "NotRequired"
+
+
 class Capabilities(Noun, frozen=True):
     add: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
@@ -155,6 +160,11 @@ class SecurityContext(Noun, frozen=True):
     seccomp_profile: SeccompProfile | None = None
 
 
+class Sysctl(Noun, frozen=True):
+    name: str
+    value: str = ""
+
+
 class PodSecurityContext(Noun, frozen=True):
     run_as_user: int | None = None
     run_as_group: int | None = None
@@ -162,6 +172,7 @@ class PodSecurityContext(Noun, frozen=True):
     fs_group: int | None = None
     supplemental_groups: tuple[int, ...] = ()
     seccomp_profile: SeccompProfile | None = None
+    sysctls: tuple[Sysctl, ...] = ()
 
 
 class Container(Noun, frozen=True):
@@ -175,6 +186,7 @@ class Container(Noun, frozen=True):
     env: tuple[EnvVar, ...] = ()
     env_from: tuple[EnvFromSource, ...] = ()
     resources: ResourceRequirements = ResourceRequirements()
+    resize_policy: tuple[ContainerResizePolicy, ...] = ()
     volume_mounts: tuple[VolumeMount, ...] = ()
     liveness_probe: Probe | None = None
     readiness_probe: Probe | None = None

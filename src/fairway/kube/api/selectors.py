@@ -90,9 +90,12 @@ def _requirement(expression: LabelSelectorRequirement) -> Requirement:
 def parse(text: str) -> Selector:
     """The text form of a query: `app=web,tier in (a, b),!old`.
 
-    Raises ValueError naming the part that cannot be read.
+    Raises ValueError naming what cannot be read, in the words of apimachinery's labels.Parse.
     """
-    return Selector(tuple(_parse_part(part.strip()) for part in _split(text) if part.strip()))
+    try:
+        return Selector(tuple(_parse_part(part.strip()) for part in _split(text) if part.strip()))
+    except ValueError as error:
+        raise ValueError(_fault(text) or str(error)) from error
 
 
 def _split(text: str) -> list[str]:
@@ -111,3 +114,61 @@ def _parse_part(part: str) -> Requirement:
     if match := _EXISTS.match(part):
         return Requirement(match[2], "DoesNotExist" if match[1] else "Exists")
     raise ValueError(f'unable to parse requirement: "{part}"')
+
+
+_TOKEN = re.compile(r"==|!=|[=<>(),!]|[^\s=<>(),!]+")
+_SYMBOLS = frozenset({"==", "!=", "=", "<", ">", "(", ")", ",", "!", ""})
+_ENDS = ("", ",")
+
+
+def _fault(text: str) -> str:
+    """What is wrong with the order of the tokens; "" if nothing, and a name or a value is wrong."""
+    rest = [*_TOKEN.findall(text), ""][::-1]  # read from its end; "" is the end of the text
+    while rest[-1]:
+        if rest[-1] in _SYMBOLS and rest[-1] != "!":
+            return f"found '{rest[-1]}', expected: !, identifier, or 'end of string'"
+        problem = _requirement_fault(rest)
+        if problem:
+            return f"unable to parse requirement: {problem}"
+        after = rest.pop()
+        if after not in _ENDS:
+            return f"found '{after}', expected: ',' or 'end of string'"
+        if after == "":
+            break
+        if rest[-1] in _SYMBOLS and rest[-1] != "!":
+            return f"found '{rest[-1]}', expected: identifier after ','"
+    return ""
+
+
+def _requirement_fault(rest: list[str]) -> str:
+    """Takes one requirement's tokens from the end of `rest`, up to what is wrong with it."""
+    negated = rest[-1] == "!"
+    if negated:
+        rest.pop()
+    if rest[-1] in _SYMBOLS:
+        return f"found '{rest[-1]}', expected: identifier"
+    rest.pop()
+    if negated or rest[-1] in _ENDS:
+        return ""
+    operator = rest.pop()
+    if operator in ("in", "notin"):
+        return _values_fault(rest)
+    if operator not in ("=", "==", "!=", "<", ">"):
+        return f"found '{operator}', expected: in, notin, =, ==, !=, gt, lt"
+    if rest[-1] in _ENDS:
+        return ""
+    return f"found '{rest[-1]}', expected: identifier" if rest[-1] in _SYMBOLS else _taken(rest)
+
+
+def _values_fault(rest: list[str]) -> str:
+    if rest[-1] != "(":
+        return f"found '{rest[-1]}' expected: '('"
+    rest.pop()
+    while rest[-1] == "," or rest[-1] not in _SYMBOLS:
+        rest.pop()
+    return _taken(rest) if rest[-1] == ")" else f"found '{rest[-1]}', expected: ',' or ')'"
+
+
+def _taken(rest: list[str]) -> str:
+    rest.pop()
+    return ""

@@ -63,6 +63,7 @@ class StorageClass(Noun, frozen=True):
     provisioner: str = ""
     reclaim_policy: str = "Delete"
     volume_binding_mode: str = "Immediate"
+    allow_volume_expansion: bool = False
     parameters: Mapping[str, str] = {}
 
 

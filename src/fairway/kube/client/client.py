@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from fairway.kube.api.meta import ObjectKey
-from fairway.kube.api.resource import Resource
+from fairway.kube.api.resource import PODS, Resource
 from fairway.kube.client.discovery import Served, served_of
 from fairway.kube.client.errors import Unreachable, from_body, from_status
 from fairway.toolkit.http_client import HttpClient, HttpError, Response
@@ -117,6 +117,31 @@ class ApiClient:
             except HttpError as error:
                 raise Unreachable(str(error)) from error
 
+    async def log(
+        self,
+        name: str,
+        namespace: str,
+        *,
+        container: str = "",
+        follow: bool = False,
+        previous: bool = False,
+        tail_lines: int | None = None,
+    ) -> AsyncIterator[bytes]:
+        """What a container of a pod has written, piece by piece; with `follow` until it ends."""
+        query = _query(
+            container=container,
+            follow="true" if follow else "",
+            previous="true" if previous else "",
+            tailLines="" if tail_lines is None else str(tail_lines),
+        )
+        response = await self._request("GET", PODS.path(namespace, name, "log") + query, accept="*/*", dedicated=True)
+        async with response:
+            try:
+                async for piece in response.iter_bytes():
+                    yield piece
+            except HttpError as error:
+                raise Unreachable(str(error)) from error
+
     async def create(self, resource: Resource, obj: Mapping[str, Any], *, namespace: str = "") -> Raw:
         """A new object; its namespace is taken from its metadata when none is given."""
         return await self._call("POST", resource.path(namespace or _key(obj).namespace), obj)
@@ -153,11 +178,12 @@ class ApiClient:
         *,
         field_manager: str,
         force: bool = True,
+        dry_run: bool = False,
         subresource: str = "",
     ) -> Raw:
-        """Server-side apply."""
+        """Server-side apply; with `dry_run` only the answer to it, which changes nothing."""
         key = _key(obj)
-        query = _query(fieldManager=field_manager, force="true" if force else "false")
+        query = _query(fieldManager=field_manager, force="true" if force else "false", dryRun="All" if dry_run else "")
         path = resource.path(key.namespace, key.name, subresource)
         return await self._call("PATCH", path + query, obj, content_type=PatchType.APPLY.value)
 

@@ -5,6 +5,7 @@ It is a daemon on purpose: it serves on when the process that started it is gone
 
 import asyncio
 import os
+import re
 import select
 import signal
 import subprocess
@@ -13,9 +14,12 @@ from pathlib import Path
 from fairway.toolkit import command
 from fairway.toolkit.haproxy.binary import Binary, Version
 from fairway.toolkit.haproxy.errors import ConfigRefused, SocketUnreachable
+from fairway.toolkit.haproxy.listening import held, listening
 from fairway.toolkit.haproxy.runtime import RuntimeSocket
 
 _START_SECONDS_MAX = 60.0
+_LET_GO_SECONDS_MAX = 2.0
+_LET_GO_STEP_SECONDS = 0.002
 
 
 class Process:
@@ -53,12 +57,17 @@ class Process:
     async def start(self) -> None:
         """Start a process; when one runs, the new one takes over and the old one finishes what it has.
 
-        Returns when the new one listens. Raises ConfigRefused, and then the old one goes on as if nothing had happened.
+        Returns when the new one listens and the old one accepts nothing more: what is asked from then on is answered by
+        the new configuration. Raises ConfigRefused, and then the old one goes on as if nothing had happened.
         """
+        old = self.pid if self.alive else None
+        doors = listening(old) if old is not None else frozenset()
         arguments = ["-D", "-f", self._config, "-p", "haproxy.pid"]
         if self.pid is not None and self.alive:
             arguments += ["-sf", str(self.pid), *([] if self._listeners else ["-x", "haproxy.sock"])]
         await self._run(arguments)
+        if old is not None:
+            await _let_go(old, doors)
         self._retire()
         self._watch(int((self._folder / "haproxy.pid").read_text()))
 
@@ -133,9 +142,18 @@ class Process:
             raise ConfigRefused(_complaint(done.stderr.decode("utf-8", "replace")) or f"exit code {done.returncode}")
 
 
+async def _let_go(pid: int, doors: frozenset[str]) -> None:
+    """Wait until a process that was told to finish has closed its doors; one that is stuck is not waited for."""
+    tries = int(_LET_GO_SECONDS_MAX / _LET_GO_STEP_SECONDS)
+    while tries and not doors.isdisjoint(held(pid)):
+        tries -= 1
+        await asyncio.sleep(_LET_GO_STEP_SECONDS)
+
+
 def _complaint(stderr: str) -> str:
     """The lines that say what is wrong."""
-    alerts = [line.partition(" : ")[2] for line in stderr.splitlines() if "[ALERT]" in line]
+    joined = re.sub(r"\n[ \t]+", " ", stderr)  # from 3.0 on a complaint goes on over lines that are indented
+    alerts = [line.partition(" : ")[2] for line in joined.splitlines() if "[ALERT]" in line]
     return "; ".join(alerts[:5])
 
 

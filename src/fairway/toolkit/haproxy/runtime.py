@@ -15,6 +15,7 @@ from fairway.toolkit.haproxy.errors import CommandRefused, SocketUnreachable
 
 _PAYLOAD_BYTES_MAX = 12_000  # a payload must fit the command buffer of 16 kB
 _BATCH_BYTES_MAX = 8_000
+_FILES_MOST = 50
 _TIMEOUT_SECONDS = 10.0
 _ADMIN_MAINTENANCE = 0x3B  # srv_admin_state: any reason but 0x04, "the file says disabled", which stays set for ever
 
@@ -132,6 +133,19 @@ class RuntimeSocket:
         text = re.sub(r"\[[^\]]*\]", "", await self.ask(f"show ssl crt-list {crt_list}"))  # without options
         lines = [line.split() for line in text.splitlines()]
         return tuple((line[0], tuple(line[1:])) for line in lines if line and not line[0].startswith("#"))
+
+    async def show_fingerprints(self, files: Iterable[str]) -> dict[str, str]:
+        """SHA-1 of the first certificate of each file, in hexadecimal; files that it does not have are left out."""
+        found: dict[str, str] = {}
+        waiting = list(files)
+        while waiting:
+            some, waiting = waiting[:_FILES_MOST], waiting[_FILES_MOST:]
+            answer = await self.ask("; ".join(f"show ssl cert {file}" for file in some))
+            for part in answer.split("Filename: ")[1:]:
+                file, _, rest = part.partition("\n")
+                if match := re.search(r"^SHA1 FingerPrint: ([0-9A-F]+)$", rest, re.MULTILINE):
+                    found[file.strip()] = match[1]
+        return found
 
     async def _batch(self, commands: list[tuple[str, str]]) -> None:
         """Commands with the word that may be in their answer; all of them succeed or CommandRefused is raised."""

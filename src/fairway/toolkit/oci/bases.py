@@ -132,7 +132,21 @@ STATIC = Recipe(
     run=RunConfig(env=(_PATH,)),
     keep=("usr/share/ca-certificates", "usr/share/zoneinfo", "usr/share/doc"),
 )
-RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in (NGINX, PYTHON, BUSYBOX, STATIC)}
+NODE = Recipe(
+    name="node",
+    about="Node.js 18 with npm, for builds",
+    packages=("nodejs", "npm", "ca-certificates", "busybox-static", "netbase"),
+    tags=("node:latest", "node:18", "node:18-alpine", "node:18-slim"),
+    run=RunConfig(env=(_PATH,), cmd=("node",)),
+)
+KUBECTL = Recipe(
+    name="kubectl",
+    about="kubectl and a shell, for jobs that change the cluster",
+    packages=("kubernetes-client", "ca-certificates", "busybox-static"),
+    tags=("bitnami/kubectl:latest",),
+    run=RunConfig(env=(_PATH,), cmd=("kubectl",)),
+)
+RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in (NGINX, PYTHON, BUSYBOX, STATIC, NODE, KUBECTL)}
 
 
 def skeleton() -> tuple[Entry, ...]:
