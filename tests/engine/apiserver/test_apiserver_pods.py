@@ -38,7 +38,7 @@ async def test_binding(api: Any) -> None:
 
 @pytest.mark.parametrize(
     ("binding", "code"),
-    [({"metadata": {"uid": "x"}, "target": {"name": "n"}}, 409), ({"target": {}}, 400), ([], 400)],
+    [({"metadata": {"uid": "x"}, "target": {"name": "n"}}, 409), ({"target": {}}, 422), ([], 400)],
 )
 async def test_what_binding_refuses(api: Any, binding: Any, code: int) -> None:
     await api.create(PODS, pod())

@@ -97,7 +97,11 @@ async def test_a_full_range_says_so() -> None:
 
 async def test_the_api_s_own_service_comes_back(api: Any) -> None:
     path = "/api/v1/namespaces/default/services/kubernetes"
-    address = (await api.get(path))["spec"]["clusterIP"]
+    live = await api.get(path)
+    revision = live["metadata"]["resourceVersion"]
+    watching = await api.watch(f"/api/v1/namespaces/default/services?watch=1&resourceVersion={revision}")
     await api.delete(path)
     await api.clock.advance(3)
-    assert (await api.get(path))["spec"]["clusterIP"] == address
+    assert await watching.names(2) == [("DELETED", "kubernetes"), ("ADDED", "kubernetes")]
+    assert (await api.get(path))["spec"]["clusterIP"] == live["spec"]["clusterIP"]
+    await watching.close()

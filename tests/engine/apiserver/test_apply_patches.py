@@ -178,6 +178,24 @@ A, B = {"name": "a", "image": "a:1"}, {"name": "b", "image": "b:1"}
             id="retain keys",
         ),
         pytest.param(
+            _containers(volumes=[{"name": "v", "emptyDir": {}}, {"name": "w", "emptyDir": {}}]),
+            _containers(volumes=[{"name": "v", "configMap": {"name": "c"}, "$retainKeys": ["name", "configMap"]}]),
+            _containers(volumes=[{"name": "v", "configMap": {"name": "c"}}, {"name": "w", "emptyDir": {}}]),
+            id="retain keys of an element",
+        ),
+        pytest.param(
+            {"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}}},
+            {"spec": {"strategy": {"$patch": "delete"}}},
+            {"spec": {"strategy": {}}},
+            id="delete a map, which stays empty, as upstream leaves it",
+        ),
+        pytest.param(
+            _containers(A | {"env": [{"name": "x", "value": "1"}, {"name": "y", "value": "2"}]}, B),
+            _containers({"name": "a", "env": [{"name": "x", "$patch": "delete"}, {"name": "z", "value": "3"}]}),
+            _containers(A | {"env": [{"name": "z", "value": "3"}, {"name": "y", "value": "2"}]}, B),
+            id="a list inside an element",
+        ),
+        pytest.param(
             {"metadata": {"finalizers": ["x", "y", "z"]}},
             {"metadata": {"$deleteFromPrimitiveList/finalizers": ["y"]}},
             {"metadata": {"finalizers": ["x", "z"]}},

@@ -179,6 +179,35 @@ def test_a_map_that_is_applied_empty_stays_and_one_no_longer_applied_goes() -> N
     assert "annotations" not in result["metadata"]
 
 
+def test_what_two_share_goes_when_the_last_of_them_lets_it_go() -> None:
+    both = _apply(_apply(None, _config_map({"a": "1", "b": "1"}), "ann"), _config_map({"a": "1"}), "zoe")
+    without_ann = _apply(both, _config_map({"b": "1"}), "ann", time=T2)
+    assert without_ann["data"] == {"a": "1", "b": "1"}
+    assert _apply(without_ann, _config_map(), "zoe", time=T2)["data"] == {"b": "1"}
+
+
+def test_an_atomic_map_belongs_to_one_and_is_replaced_as_a_whole() -> None:
+    live = _apply(None, _deployment(1, WEB), "ann")
+    changed = _deployment(1, WEB)
+    changed["spec"]["selector"]["matchLabels"] = {"app": "other"}
+    with pytest.raises(Conflict) as refused:
+        _apply(live, changed, "zoe")
+    assert [cause.field for cause in refused.value.causes] == [".spec.selector"]
+    forced = _apply(live, changed, "zoe", force=True)
+    assert forced["spec"]["selector"] == {"matchLabels": {"app": "other"}}
+    assert "f:selector" not in _owners(forced)["ann", "Apply"]["fieldsV1"]["f:spec"]
+
+
+def test_ports_of_one_number_differ_by_protocol() -> None:
+    udp = {"containerPort": 80, "protocol": "UDP"}
+    live = _apply(None, _deployment(1, WEB | {"ports": [{"containerPort": 80}]}), "ann")
+    live = _apply(live, _deployment(1, WEB | {"ports": [udp]}), "zoe")
+    ports = live["spec"]["template"]["spec"]["containers"][0]["ports"]
+    assert sorted(port.get("protocol", "TCP") for port in ports) == ["TCP", "UDP"]
+    live = _apply(live, _deployment(1, {"name": "web", "image": "nginx:1"}), "ann", time=T2)
+    assert live["spec"]["template"]["spec"]["containers"][0]["ports"] == [udp]
+
+
 def test_an_applied_null_takes_the_field_away() -> None:
     live = _apply(None, _deployment(3, WEB))
     applied = _deployment(None, WEB)

@@ -15,6 +15,11 @@ def pod(**spec: Any) -> Object:
     return {"metadata": {"name": "web", "namespace": "default"}, "spec": {**base, **spec}}
 
 
+def downward(source: Object) -> Object:
+    """A volume of one file with what the source names."""
+    return {"name": "v", "downwardAPI": {"items": [{"path": "file", **source}]}}
+
+
 def container(**fields: Any) -> list[Object]:
     return [{"name": "web", "image": "nginx:1.25", **fields}]
 
@@ -53,9 +58,7 @@ def test_a_minimal_pod_gets_everything_upstream_gives() -> None:
             {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
             for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
         ],
-        "priority": 0,
         "enableServiceLinks": True,
-        "preemptionPolicy": "PreemptLowerPriority",
     }
     assert created()["status"] == {"phase": "Pending", "qosClass": "BestEffort"}
 
@@ -224,10 +227,42 @@ def test_quality_of_service(resources: Object, quality: str) -> None:
             ],
             id="no nameserver",
         ),
+        pytest.param(
+            {"volumes": [downward({"fieldRef": {"fieldPath": "spec.nodeName"}})]},
+            [
+                (
+                    "spec.volumes[0].downwardAPI.items[0].fieldRef.fieldPath",
+                    'Unsupported value: "spec.nodeName": supported values: "metadata.annotations", "metadata.labels", '
+                    '"metadata.name", "metadata.namespace", "metadata.uid"',
+                )
+            ],
+            id="a field that is for variables only",
+        ),
+        pytest.param(
+            {"volumes": [downward({"resourceFieldRef": {"resource": "limits.cpu"}})]},
+            [("spec.volumes[0].downwardAPI.items[0].resourceFieldRef.containerName", "Required value")],
+            id="whose limit",
+        ),
     ],
 )
 def test_validation_at_create(spec: Object, causes: list[tuple[str, str]]) -> None:
     assert refused(created(**spec)) == causes
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"fieldRef": {"fieldPath": "metadata.labels"}},
+        {"fieldRef": {"fieldPath": "metadata.annotations"}},
+        {"fieldRef": {"fieldPath": "metadata.labels['app']"}},
+        {"resourceFieldRef": {"containerName": "web", "resource": "limits.memory"}},
+    ],
+    ids=str,
+)
+def test_what_a_volume_may_tell_of_its_pod(source: Object) -> None:
+    assert refused(created(volumes=[downward(source)])) == []
+    projected = {"sources": [{"downwardAPI": downward(source)["downwardAPI"]}]}
+    assert refused(created(volumes=[{"name": "v", "projected": projected}])) == []
 
 
 def test_an_image_may_change() -> None:

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from fairway.engine.apiserver import schema
-from fairway.engine.apiserver.schema import openapi
+from fairway.engine.apiserver.schema import Descriptions, Shape, descriptions, openapi
+from fairway.engine.apiserver.schema.enums import ENUMS
+from fairway.processes import doctor
 
 SCHEMAS = schema.load()
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
@@ -43,14 +45,35 @@ KINDS = (
     Kind("authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", False, ("create",), ()),
     Kind("fairway.dev", "v1", "App", "apps", True),
 )
+CLAIMS = Kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", True)
 APP = {
     "type": "object",
-    "properties": {"spec": {"type": "object", "properties": {"replicas": {"type": "integer"}}}},
+    "description": "A site and where it comes from.",
+    "properties": {
+        "spec": {
+            "type": "object",
+            "required": ["replicas"],
+            "properties": {
+                "replicas": {"type": "integer", "description": "How many."},
+                "size": {"type": "string", "enum": ["small", "large"]},
+            },
+        }
+    },
+}
+TOLD: dict[str, dict[str, str]] = {
+    "io.k8s.api.apps.v1.DeploymentSpec": {"strategy": "What the field is for."},
+    "io.k8s.api.apps.v1.DeploymentStrategy": {"": "What the type is.", "type": "One way or the other."},
+    "io.k8s.api.core.v1.ConfigMap": {"kind": "What it is.", "metadata": "Who it is."},
+    "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta": {"creationTimestamp": "When."},
 }
 
 
+def _descriptions() -> Descriptions:
+    return Descriptions(descriptions.unpack(descriptions.pack("a package", TOLD)))
+
+
 def _document(group: str, version: str = "v1") -> dict[str, Any]:
-    return openapi.document(SCHEMAS, KINDS, group, version, {"App": APP})
+    return openapi.document(SCHEMAS, KINDS, group, version, {"App": APP}, _descriptions())
 
 
 def _references(value: Any) -> Iterator[str]:
@@ -103,6 +126,69 @@ def test_a_custom_kind_has_its_schema_and_its_list() -> None:
     schemas = _document("fairway.dev")["components"]["schemas"]
     assert schemas["dev.fairway.v1.App"]["properties"]["spec"] == APP["properties"]["spec"]
     assert "dev.fairway.v1.AppList" in schemas
+
+
+def test_only_built_in_kinds_take_strategic_merge_patches() -> None:
+    strategic = "application/strategic-merge-patch+json"
+    for group, wanted in (("apps", True), ("fairway.dev", False)):
+        patches = [item["patch"] for item in _document(group)["paths"].values() if "patch" in item]
+        assert patches and all((strategic in one["requestBody"]["content"]) == wanted for one in patches)
+
+
+def test_descriptions_stand_beside_fields_and_types() -> None:
+    schemas = _document("apps")["components"]["schemas"]
+    strategy = schemas["io.k8s.api.apps.v1.DeploymentSpec"]["properties"]["strategy"]
+    assert strategy["description"] == "What the field is for."
+    assert strategy["allOf"] == [{"$ref": "#/components/schemas/io.k8s.api.apps.v1.DeploymentStrategy"}]
+    assert schemas["io.k8s.api.apps.v1.DeploymentStrategy"]["description"] == "What the type is."
+    created = schemas["io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"]["properties"]["creationTimestamp"]
+    assert created["description"] == "When."
+    app = _document("fairway.dev")["components"]["schemas"]["dev.fairway.v1.App"]
+    assert app["description"] == APP["description"]
+    assert app["properties"]["metadata"]["description"] == "Who it is."
+
+
+def test_without_descriptions_the_rest_is_the_same() -> None:
+    def without(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: without(item) for key, item in value.items() if not isinstance(item, str) or key[:4] != "desc"}
+        return [without(item) for item in value] if isinstance(value, list) else value
+
+    plain = without(openapi.document(SCHEMAS, KINDS, "", "v1")["components"])
+    assert plain.keys() == without(_document("")["components"]).keys()
+    assert plain["schemas"].keys() == _document("")["components"]["schemas"].keys()
+
+
+def test_a_damaged_file_of_descriptions_is_refused() -> None:
+    packed = descriptions.pack("a package", TOLD)
+    assert descriptions.source_of(packed) == "a package"
+    for damaged in (b"", b"no gzip", packed[:-9], packed[: len(packed) // 2]):
+        with pytest.raises(ValueError, match="not a file of descriptions"):
+            descriptions.source_of(damaged)
+
+
+def test_the_doctor_looks_where_the_server_reads() -> None:
+    assert descriptions.file_path() == doctor.DESCRIPTIONS
+
+
+@pytest.mark.parametrize("definition", sorted(ENUMS))
+def test_enums_belong_to_texts_that_exist(definition: str) -> None:
+    fields = SCHEMAS.named(definition).fields
+    for name, values in ENUMS[definition].items():
+        field = fields[name]
+        shape = field.items.shape if field.items is not None else field.shape
+        assert shape is Shape.STRING, name
+        assert list(values) == sorted(set(values)), name
+
+
+def test_enums_stand_beside_fields_and_items() -> None:
+    schemas = _document("")["components"]["schemas"]
+    restart = schemas["io.k8s.api.core.v1.PodSpec"]["properties"]["restartPolicy"]
+    assert restart["enum"] == ["Always", "Never", "OnFailure"]
+    modes = openapi.document(SCHEMAS, [CLAIMS], "", "v1")["components"]["schemas"]
+    access = modes["io.k8s.api.core.v1.PersistentVolumeClaimSpec"]["properties"]["accessModes"]
+    assert "ReadWriteOnce" in access["items"]["enum"]
+    assert access["x-kubernetes-list-type"] == "atomic"
 
 
 def test_the_index_carries_hashes_where_they_are_known() -> None:
@@ -198,7 +284,17 @@ def _kubectl(server: str, cache: Path, *arguments: str, stdin: str = "") -> subp
         ("deployment.spec.strategy", "rollingUpdate\t<RollingUpdateDeployment>"),
         ("pods.spec.containers", "image\t<string>"),
         ("configmap", "data\t<map[string]string>"),
-        ("apps.fairway.dev.spec", "replicas\t<integer>"),
+        ("deployment.spec.strategy", "What the field is for."),
+        ("deployment.spec.strategy", "What the type is."),
+        ("deployment.spec.strategy", "One way or the other."),
+        ("deployment.spec.strategy.type", "ENUM:\n    Recreate\n    RollingUpdate"),
+        ("deployment.spec", "selector\t<LabelSelector> -required-"),
+        ("configmap", "Who it is."),
+        ("apps.fairway.dev.spec", "replicas\t<integer> -required-"),
+        ("apps.fairway.dev.spec", "How many."),
+        ("apps.fairway.dev.spec.size", "ENUM:\n    small\n    large"),
+        ("apps.fairway.dev", "A site and where it comes from."),
+        ("apps.fairway.dev", "Who it is."),
     ],
 )
 def test_kubectl_explains(server: str, tmp_path: Path, field: str, expected: str) -> None:
@@ -219,7 +315,7 @@ def test_kubectl_validates_before_it_creates(server: str, tmp_path: Path) -> Non
 async def test_the_second_version_for_older_clients(api: Any) -> None:
     document = await api.get("/openapi/v2")
     deployment = document["definitions"]["io.k8s.api.apps.v1.Deployment"]
-    assert deployment["properties"]["spec"] == {"$ref": "#/definitions/io.k8s.api.apps.v1.DeploymentSpec"}
+    assert deployment["properties"]["spec"]["$ref"] == "#/definitions/io.k8s.api.apps.v1.DeploymentSpec"
     patch = document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"]
     assert patch["x-kubernetes-group-version-kind"] == {"group": "apps", "kind": "Deployment", "version": "v1"}
     assert "fieldValidation" in [parameter["name"] for parameter in patch["parameters"]]

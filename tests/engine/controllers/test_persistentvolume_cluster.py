@@ -58,6 +58,16 @@ async def test_the_default_class_makes_a_folder_with_the_first_consumer_and_ends
         folder = Path(volume["spec"]["hostPath"]["path"])
         assert folder == tmp_path / "volumes" / f"{name}_default_data"
         (folder / "file").write_text("kept")
+        grown = {"spec": {"resources": {"requests": {"storage": "20Mi"}}}}
+        await world.client.patch(PERSISTENT_VOLUME_CLAIMS, "data", grown, namespace="default")
+        await world.until(
+            lambda: world.get(PERSISTENT_VOLUME_CLAIMS, "data"),
+            lambda found: found["status"]["capacity"] == {"storage": "20Mi"},
+            "the claim has grown",
+        )
+        volume = await world.get(PERSISTENT_VOLUMES, name)
+        assert volume is not None and volume["spec"]["capacity"] == {"storage": "20Mi"}
+        assert "Resize volume succeeded" in await world.messages("VolumeResizeSuccessful")
         await world.client.delete(PERSISTENT_VOLUME_CLAIMS, "data", namespace="default")
         leaving = await world.get(PERSISTENT_VOLUME_CLAIMS, "data")
         assert leaving is not None and leaving["metadata"]["finalizers"] == ["kubernetes.io/pvc-protection"]

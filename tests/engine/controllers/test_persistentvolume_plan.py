@@ -27,7 +27,9 @@ LATE = StorageClass(
 )
 SOON = StorageClass(metadata=ObjectMeta(name="soon"), provisioner=PROVISIONER)
 OTHER = StorageClass(metadata=ObjectMeta(name="other"), provisioner="example.com/disk")
-CLASSES = {each.metadata.name: each for each in (LATE, SOON, OTHER)}
+GROWING = StorageClass(metadata=ObjectMeta(name="growing"), provisioner=PROVISIONER, allow_volume_expansion=True)
+CLASSES = {each.metadata.name: each for each in (LATE, SOON, OTHER, GROWING)}
+BIGGER = {"resources": {"requests": {"storage": "2Gi"}}, "volumeName": "v"}
 
 
 def claim(*, bound: bool = False, deleted: bool = False, **spec: Any) -> PersistentVolumeClaim:
@@ -101,6 +103,34 @@ CLAIMS = [
         claim(bound=True, volumeName="v"), (volume(reference="x"),), (), "Warning ClaimMisbound", id="misbound"
     ),
     pytest.param(claim(bound=True, volumeName="v"), (volume(reference="c1"),), (), "bind v", id="bound: keep it true"),
+    pytest.param(
+        claim(bound=True, storageClassName="growing", **BIGGER),
+        (volume(reference="c1", ours=True),),
+        (),
+        "expand v",
+        id="grows",
+    ),
+    pytest.param(
+        claim(bound=True, storageClassName="growing", **BIGGER),
+        (volume(size="2Gi", reference="c1", ours=True),),
+        (),
+        "bind v",
+        id="has grown",
+    ),
+    pytest.param(
+        claim(bound=True, storageClassName="soon", **BIGGER),
+        (volume(reference="c1", ours=True),),
+        (),
+        "bind v",
+        id="class does not let it grow",
+    ),
+    pytest.param(
+        claim(bound=True, storageClassName="growing", **BIGGER),
+        (volume(reference="c1"),),
+        (),
+        "bind v",
+        id="not ours to grow",
+    ),
     pytest.param(claim(deleted=True), (), (consumer(),), "", id="deleted but in use"),
     pytest.param(claim(deleted=True), (), (), "let go", id="deleted"),
 ]
@@ -114,6 +144,8 @@ def test_claims(
     said = ""
     if plan.bind is not None:
         said = f"bind {plan.bind.metadata.name}"
+    elif plan.expand is not None:
+        said = f"expand {plan.expand.metadata.name}"
     elif plan.provision is not None:
         said = f"provision {plan.provision.node}"
     elif plan.said is not None:

@@ -204,14 +204,14 @@ async def test_a_clock_that_jumps_neither_restarts_nor_holds_up_pods(world: Worl
         await asyncio.gather(kubelet, return_exceptions=True)
 
 
-async def test_a_hundred_pods_at_once_come_and_go(world: World) -> None:
-    names = [f"p{number}" for number in range(100)]
+async def test_three_hundred_pods_at_once_come_and_go(world: World) -> None:
+    names = [f"p{number}" for number in range(300)]
     async with world.kubelet():
         await asyncio.gather(*(world.create(name) for name in names))
         for name in names:
             await world.until(ready, name)
-        assert len(world.runtime.running("app")) == 100
-        assert len(set(world.network.attached.values())) == 100
+        assert len(world.runtime.running("app")) == 300
+        assert len(set(world.network.attached.values())) == 300
         for name in names:
             await world.client.delete(PODS, name, namespace="default", grace_period_seconds=1)
         for name in names:

@@ -1,8 +1,10 @@
 """The kubelet's streaming endpoints over a real socket, in front of sessions in memory: SPDY, WebSocket, nonsense."""
 
 import asyncio
+import base64
 import json
 import os
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -58,6 +60,11 @@ class EchoRuntime:
     async def open_command(self, *arguments: object, **options: object) -> Echo:
         self.sessions.append(Echo())
         return self.sessions[-1]
+
+    async def pod_socket(self, sandbox: str, family: int) -> socket.socket:
+        made = socket.socket(family, socket.SOCK_STREAM)
+        made.setblocking(False)
+        return made
 
 
 def place(key: ObjectKey, container: str) -> Place:
@@ -195,6 +202,43 @@ async def test_a_client_that_goes_while_its_input_waits_is_noticed(tmp_path: Pat
                 await writer.drain()  # nobody takes it
         writer.transport.abort()
         await stubborn.closed.wait()
+
+
+@pytest.mark.parametrize("offered", ["", "v4.channel.k8s.io", "v4.base64.channel.k8s.io"])
+async def test_ports_forwarded_over_a_websocket(tmp_path: Path, offered: str) -> None:
+    """Each channel begins with its port, and a pod that closes ends its connection though the client goes on."""
+
+    async def shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write((await reader.readuntil(b"\n")).upper())
+        writer.close()
+
+    encoded = "base64" in offered
+    async with kubelet(tmp_path) as node, asyncio.timeout(20), await asyncio.start_server(shout, "127.0.0.1") as pod:
+        port, closed = pod.sockets[0].getsockname()[1], _port_without_listener()
+        lines = ["Upgrade: websocket", "Sec-WebSocket-Key: x", "Sec-WebSocket-Version: 13"]
+        lines += [f"Sec-WebSocket-Protocol: {offered}"] if offered else []
+        reader, writer, head = await node.upgrade(f"/portforward/default/box?ports={port},{closed}", *lines)
+        assert head.startswith("HTTP/1.1 101 ") and ("sec-websocket-protocol" in head.lower()) == bool(offered)
+        message = b"0" + base64.b64encode(b"hello\n") if encoded else b"\0hello\n"
+        writer.write(websocket.encode(websocket.BINARY, message, mask=b"1234"))
+        decoder, got = websocket.Decoder(masked=False), dict[int, bytes]()
+        while data := await reader.read(65536):
+            for piece in decoder.feed(data):
+                if piece.opcode == websocket.CLOSE:
+                    writer.close()
+                    continue
+                number = piece.data[0] - (ord("0") if encoded else 0)
+                rest = base64.b64decode(piece.data[1:]) if encoded else piece.data[1:]
+                got[number] = got.get(number, b"") + rest
+        first, second = port.to_bytes(2, "little"), closed.to_bytes(2, "little")
+        assert (got[0], got[1], got[2]) == (first + b"HELLO\n", first, second)
+        assert got[3].startswith(second + f"error forwarding port {closed} to pod ".encode())
+
+
+def _port_without_listener() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number: int = taken.getsockname()[1]
+        return number
 
 
 async def test_requests_that_cannot_be_upgraded(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from fairway.engine.kubelet.runtime import rootfs
 from fairway.engine.kubelet.runtime.errors import ExecFailed
 from fairway.engine.kubelet.runtime.model import Mount
 
@@ -24,6 +25,7 @@ def test_privileges_of_root(node):
     node(body)
 
 
+@pytest.mark.users
 def test_user_group_and_chosen_capabilities(node):
     async def body(node):
         script = "id; grep Cap /proc/self/status; grep NoNew /proc/self/status; echo $HOME; echo > /dev/stdout"
@@ -116,7 +118,8 @@ def test_device_files_do_not_work_even_with_mknod(node):
         script = "for d in / /dev/ /data/; do mknod ${d}disk b 254 0; head -c 1 ${d}disk && echo read it; done; true"
         _, log = await node.run("c", "sh", "-c", script, capabilities_add=("MKNOD",), mounts=mounts)
         assert "read it" not in log
-        assert log.count("Permission denied") == 3, log
+        made = 0 if rootfs.in_user_namespace() else 3  # there not even the file can be made
+        assert log.count("Permission denied") == made, log
 
     node(body)
 
@@ -167,9 +170,13 @@ def test_hostile_links_of_the_image_lead_nowhere(node):
         mounts = (Mount(str(node.folder / "volume"), "/data"), Mount(str(node.folder / "new"), "/file", read_only=True))
         changes = {"rootfs_layers": (str(layer), str(node.image)), "mounts": mounts}
         state, log = await node.run("c", "sh", "-c", "cat /file; echo x > /data/x", **changes)
-        assert state.exit_code == 0 and log == "replaced\n", log
+        if node.oci_name == "crun":  # makes no mount point behind a dangling link
+            assert (state.status, state.reason) == ("failed", "StartError")
+        else:
+            assert state.exit_code == 0 and log == "replaced\n", log
+            assert (node.folder / "volume" / "x").exists()
         assert sorted(path.name for path in victim.iterdir()) == ["file"]
-        assert (node.folder / "volume" / "x").exists()
+        assert (victim / "file").read_text() == "unharmed"
         for name in ("proc", "dev", "sys"):
             layer = node.folder / f"link-{name}"
             layer.mkdir()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fairway.engine.kubelet.runtime import cgroups, privileges
-from fairway.engine.kubelet.runtime.errors import ExecFailed
+from fairway.engine.kubelet.runtime import cgroups, privileges, rootfs
+from fairway.engine.kubelet.runtime.errors import ExecFailed, RuntimeRefused
 from fairway.engine.kubelet.runtime.seccomp_profiles import BadProfile, applied, compile_profile
 
 PROFILE = {
@@ -178,10 +178,31 @@ def test_a_privileged_container_may_do_what_the_node_may(node):
         spec = node.spec("c", "sleep", "1000", seccomp="unconfined", **changes)
         state = await node.runtime.start(spec)
         assert state.status == "running", state
-        for command in ("mount -t tmpfs t /tmp", "unshare -m true", "touch /proc/sys/kernel/hostname", "ls /dev/null"):
+        commands = ["mount -t tmpfs t /tmp", "unshare -m true", "ls /dev/null"]
+        if not rootfs.in_user_namespace():  # there the node itself may not
+            commands.append("touch /proc/sys/kernel/hostname")
+        for command in commands:
             result = await node.runtime.exec("c", ("sh", "-c", command))
             assert result.exit_code == 0, (command, result.stderr)
         with pytest.raises(ExecFailed):
             await node.runtime.exec("c", ("no-such-program",))
+
+    node(body)
+
+
+@pytest.mark.real
+def test_settings_of_the_kernel_are_the_pods_own(node):
+    async def body(node):
+        asked = (("net.ipv4.tcp_fin_timeout", "17"), ("net.ipv4.ip_unprivileged_port_start", "1000"))
+        asked += (("kernel.shm_rmid_forced", "1"),)
+        await node.runtime.create_sandbox("s", "pod", sysctls=asked)
+        await node.runtime.create_sandbox("t", "other")
+        for sandbox in ("s", "t"):
+            await node.runtime.start(node.spec(f"in-{sandbox}", "sleep", "1000", sandbox=sandbox))
+        paths = tuple("/proc/sys/" + name.replace(".", "/") for name, _ in asked)
+        assert (await node.runtime.exec("in-s", ("cat", *paths))).stdout == b"17\n1000\n1\n"
+        assert (await node.runtime.exec("in-t", ("cat", *paths))).stdout == b"60\n0\n0\n"
+        with pytest.raises(RuntimeRefused, match=r"cannot set sysctl net.ipv4.tcp_fin_timeout to 'soon'"):
+            await node.runtime.create_sandbox("u", "pod", sysctls=(("net.ipv4.tcp_fin_timeout", "soon"),))
 
     node(body)

@@ -55,6 +55,7 @@ def test_command_with_pipes(node):
     node(body)
 
 
+@pytest.mark.users
 def test_command_with_a_terminal(node):
     async def body(node):
         await node.runtime.start(node.spec("c", "sleep", "100", uid=1000))

@@ -112,8 +112,9 @@ def test_what_the_host_does_not_give_moves_to_the_next_address() -> None:
 @pytest.mark.parametrize(
     ("asking", "reason", "words"),
     [
-        (service(type="NodePort", port={"nodePort": 30053, "protocol": "UDP"}), "NodePortNotOpened", "30053/UDP"),
-        (pod(hostPort=53, protocol="UDP"), "HostPortNotOpened", "only TCP"),
+        (service(type="NodePort", port={"nodePort": 30053, "protocol": "SCTP"}), "NodePortNotOpened", "30053/SCTP"),
+        (pod(hostPort=53, protocol="SCTP"), "HostPortNotOpened", "TCP and UDP only"),
+        (service(type="LoadBalancer", port={"protocol": "SCTP"}), "PortNotOpened", "port 80/SCTP"),
         (pod(hostPort=53, hostIP="here"), "HostPortNotOpened", "'here' is not an IP address"),
         (
             service(type="LoadBalancer", loadBalancerSourceRanges=["10.0.0.0/8", "x"]),
@@ -190,3 +191,22 @@ def test_status_changes_only_where_it_must() -> None:
         for each, entries in status.changes((new, kept, gone), pool, {"0.0.0.0": "192.0.2.1"})
     }
     assert found == {"new": [{"ip": "192.0.2.1", "ipMode": "VIP"}], "gone": []}
+
+
+def test_udp_has_its_own_ports() -> None:
+    found = wanted(
+        service("dns", type="NodePort", port={"port": 53, "nodePort": 30053, "protocol": "UDP"}),
+        service("same", age=1, type="NodePort", port={"port": 53, "nodePort": 30053}),
+        service("later", age=2, port={"port": 30053, "protocol": "UDP"}, externalIPs=["127.0.0.1"]),
+        service("balanced", type="LoadBalancer", port={"port": 123, "protocol": "UDP"}),
+        pod(hostPort=514, protocol="UDP"),
+    )
+    assert targets(found) == {
+        "127.0.0.1:30053/UDP": "10.96.0.7:53",
+        "127.0.0.1:30053": "10.96.0.7:53",
+        "127.0.0.1:123/UDP": "10.96.0.7:123",
+        "127.0.0.1:514/UDP": "10.42.0.9:8080",
+    }
+    assert [problem.message for problem in found.problems] == [
+        "port 30053/UDP on 127.0.0.1 already belongs to Service default/dns; choose another port"
+    ]

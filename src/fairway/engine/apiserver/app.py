@@ -1,10 +1,11 @@
 """The chain of every request: identity → permission → endpoint (→ admission → registry → store)."""
 
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 
 import msgspec
 
-from fairway.engine.apiserver import errors
+from fairway.engine.apiserver import errors, telemetry
 from fairway.engine.apiserver.authentication import ANONYMOUS, User
 from fairway.engine.apiserver.authorization import Attributes, refusal
 from fairway.engine.apiserver.endpoints import (
@@ -15,6 +16,7 @@ from fairway.engine.apiserver.endpoints import (
     Discovery,
     Health,
     Issuer,
+    LongYaml,
     Objects,
     OpenApi,
     Pods,
@@ -28,14 +30,17 @@ from fairway.engine.apiserver.endpoints.queries import Query
 from fairway.engine.apiserver.registry import Kinds
 from fairway.engine.apiserver.resources import Kind
 from fairway.engine.apiserver.security import Security
-from fairway.toolkit.http_messages import Reply, Request, Response
+from fairway.engine.apiserver.telemetry import Page, Requests, Series
+from fairway.toolkit.http_messages import Reply, Request, Response, Stream, Upgrade
 
 _PATHS = (
     "/api", "/api/v1", "/apis", "/healthz", "/healthz/log", "/healthz/ping", "/livez", "/livez/ping", "/openapi/v3",
-    "/readyz", "/readyz/ping", "/version", "/.well-known/openid-configuration",
+    "/metrics", "/metrics/slis", "/readyz", "/readyz/ping", "/version", "/.well-known/openid-configuration",
     "/openid/v1/jwks",
 )  # fmt: skip
 """What `/` lists, besides the groups."""
+
+_DOCUMENTS = frozenset({"api", "apis", "metrics", "openapi", "openid", "version", ".well-known", *HEALTH_PROBES})
 
 Special = Callable[[Call], Reply | Awaitable[Reply] | None]
 """Answers what is no object: a review, a token, a measurement; None when the call is about something else."""
@@ -55,6 +60,8 @@ class App:
         discovery: Discovery,
         openapi: OpenApi,
         health: Health,
+        requests: Requests,
+        telemetry: Page,
     ) -> None:
         self._kinds = kinds
         self._security = security
@@ -65,29 +72,42 @@ class App:
         self._discovery = discovery
         self._openapi = openapi
         self._health = health
+        self._requests = requests
+        self._telemetry = telemetry
+        self._long_yaml = LongYaml()
+        self._series = requests.unknown
+        """What the request that is being routed counts as; there is no wait between its routing and its counting."""
 
     def handle(self, request: Request) -> Reply | Awaitable[Reply]:
         """The handler of the HTTP server."""
+        started = perf_counter()
+        self._series = self._requests.unknown
         try:
             reply = self._route(request)
         except errors.ApiError as error:
+            self._requests.answered(self._series, error.code, started)
             return answers.failure(error)
-        if isinstance(reply, Awaitable):
-            return self._later(request, reply)
+        series = self._series
         if isinstance(reply, Response):
+            self._requests.answered(series, reply.status, started)
             if answers.wants_yaml(request):
                 return answers.as_yaml(reply)
             if answers.wants_gzip(request, reply):
                 return answers.packed(request, reply)
-        return reply
+            return reply
+        if isinstance(reply, (Stream, Upgrade)):
+            return self._requests.followed(series, reply, started)
+        return self._later(request, reply, series, started)
 
-    async def _later(self, request: Request, reply: Awaitable[Reply]) -> Reply:
+    async def _later(self, request: Request, reply: Awaitable[Reply], series: Series, started: float) -> Reply:
         try:
-            made = await reply
+            made = await self._requests.waited(series, reply)
         except errors.ApiError as error:
+            self._requests.answered(series, error.code, started)
             return answers.failure(error)
         if not isinstance(made, Response):
-            return made
+            return self._requests.followed(series, made, started)
+        self._requests.answered(series, made.status, started)
         return await (answers.as_yaml(made) if answers.wants_yaml(request) else answers.packed(request, made))
 
     def _route(self, request: Request) -> Reply | Awaitable[Reply]:
@@ -101,16 +121,30 @@ class App:
 
     def _resource(self, request: Request, target: Target, query: Query) -> Reply | Awaitable[Reply]:
         verb = verb_of(request.method, target, query)
+        kind = self._kinds.find(target.group, target.version, target.plural)
+        if kind is not None and not _fits(kind, target):
+            kind = None
+        if kind is not None:
+            self._series = self._requests.of(
+                kind, _counted(verb, request), target.subresource, _scope(target), dry_run=query.get("dryRun") == "All"
+            )
         user = self._security.user(request)
         self._authorize(_attributes(user, verb, request, target, query))
-        kind = self._kinds.find(target.group, target.version, target.plural)
-        if kind is None or not _fits(kind, target):
+        if kind is None:
             return answers.page_not_found()
         if not verb:
             raise errors.method_not_allowed()
         call = Call(request, _own_namespace(kind, target), kind, verb, query, user)
         if verb == "update" and kind.create_on_update and self._objects.would_create(call):
             self._authorize(_attributes(user, "create", request, target, query))
+        return self._in_json(call) if self._long_yaml.holds(request) else self._answer(call)
+
+    async def _in_json(self, call: Call) -> Reply:
+        reply = self._answer(msgspec.structs.replace(call, request=await self._long_yaml.in_json(call.request)))
+        return await reply if isinstance(reply, Awaitable) else reply
+
+    def _answer(self, call: Call) -> Reply | Awaitable[Reply]:
+        kind, target = call.kind, call.target
         if target.subresource and kind.plural == "pods":
             reply = self._pods.answer(call)
             if reply is not None:
@@ -135,12 +169,20 @@ class App:
 
     # --- everything else
 
-    def _document(self, request: Request, query: Query) -> Reply:
+    def _document(self, request: Request, query: Query) -> Reply | Awaitable[Reply]:
         path = request.path.rstrip("/") or "/"
+        first = path.split("/")[1]
+        if first in _DOCUMENTS:
+            self._series = self._requests.of_document(f"/{first}", request.method)
         self._authorize(_path_attributes(self._security.user(request), request))
         if request.method not in ("GET", "HEAD"):
             raise errors.method_not_allowed()
+        if path.startswith("/openapi"):
+            return self._schema(request, path, query)
         return self._read(request, path, query) or answers.page_not_found()
+
+    async def _schema(self, request: Request, path: str, query: Query) -> Reply:
+        return await self._openapi.answer(request, path, query) or answers.page_not_found()
 
     def _read(self, request: Request, path: str, query: Query) -> Response | None:
         first = path.split("/")[1]
@@ -154,11 +196,31 @@ class App:
                 return self._discovery.answer(request, path)
             case "version":
                 return answers.value(VERSION) if path == "/version" else None
-            case "openapi":
-                return self._openapi.answer(request, path, query)
+            case "metrics":
+                return self._measured(path)
             case ".well-known" | "openid":
                 return self._issuer.answer(path)
         return None
+
+    def _measured(self, path: str) -> Response | None:
+        match path:
+            case "/metrics":
+                return answers.text(self._telemetry.metrics(), media_type=telemetry.CONTENT_TYPE)
+            case "/metrics/slis":
+                return answers.text(self._telemetry.health(), media_type=telemetry.CONTENT_TYPE)
+        return None
+
+
+def _counted(verb: str, request: Request) -> str:
+    """The verb by which a request is counted: an apply is one of its own."""
+    applies = verb == "patch" and request.header("content-type").startswith("application/apply-patch")
+    return "apply" if applies else verb
+
+
+def _scope(target: Target) -> str:
+    if target.name:
+        return "resource"
+    return "cluster" if target.namespace is None else "namespace"
 
 
 def attributes_of(request: Request, user: User) -> Attributes:

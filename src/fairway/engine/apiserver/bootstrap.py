@@ -1,4 +1,4 @@
-"""What every cluster has from its first second: namespaces, and the API's own Service."""
+"""What every cluster has from its first second: namespaces, classes of priority, and the API's own Service."""
 
 from typing import Any
 
@@ -13,6 +13,16 @@ from fairway.toolkit.clock import Clock
 log = logs.get("apiserver")
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+PRIORITY_CLASSES = {
+    "system-cluster-critical": (
+        2_000_000_000,
+        "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+    ),
+    "system-node-critical": (
+        2_000_001_000,
+        "Used for system critical pods that must not be moved from their current node.",
+    ),
+}
 _OPTIONS = WriteOptions(field_manager="kube-apiserver", field_validation="Strict")
 _NAME = "kubernetes"
 _EVERY_SECONDS = 2.0
@@ -31,6 +41,8 @@ async def bootstrap(registry: Registry, address: Address) -> None:
     """Create what is absent; nothing that exists is changed, except where the API listens now."""
     for name in NAMESPACES:
         await _ensure(registry, "", "namespaces", "", _namespace(name))
+    for name, (value, says) in PRIORITY_CLASSES.items():
+        await _ensure(registry, "scheduling.k8s.io", "priorityclasses", "", _priority_class(name, value, says))
     await _ensure(registry, "", "services", "default", _service(address))
     await _ensure(registry, "discovery.k8s.io", "endpointslices", "default", _slice(address), renew=True)
 
@@ -71,6 +83,11 @@ def _exists(registry: Registry, kind: Kind, namespace: str, name: str) -> bool:
 
 def _namespace(name: str) -> dict[str, Any]:
     return {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}}
+
+
+def _priority_class(name: str, value: int, says: str) -> dict[str, Any]:
+    head = {"kind": "PriorityClass", "apiVersion": "scheduling.k8s.io/v1", "metadata": {"name": name}}
+    return {**head, "value": value, "description": says}
 
 
 def _service(address: Address) -> dict[str, Any]:

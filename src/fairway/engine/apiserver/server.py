@@ -4,6 +4,7 @@ import asyncio
 import gc
 import socket
 from collections.abc import Iterable
+from functools import partial
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from fairway.engine.apiserver.bootstrap import Address, bootstrap, keep
 from fairway.engine.apiserver.codec import protobuf
 from fairway.engine.apiserver.default_accounts import DefaultAccounts
 from fairway.engine.apiserver.endpoints import (
+    VERSION,
     Accounts,
+    ComponentStatuses,
     Discovery,
     Health,
     Issuer,
@@ -29,6 +32,7 @@ from fairway.engine.apiserver.endpoints import (
     Reviews,
     answers,
 )
+from fairway.engine.apiserver.endpoints.health import Check
 from fairway.engine.apiserver.registry import Definitions, Kinds, Registry, ServiceAllocator
 from fairway.engine.apiserver.resources import KINDS, Kind
 from fairway.engine.apiserver.roles_writer import RolesWriter
@@ -36,6 +40,7 @@ from fairway.engine.apiserver.security import Security
 from fairway.engine.apiserver.security import security as secure
 from fairway.engine.apiserver.signing import Authority, Signing
 from fairway.engine.apiserver.store import Broken, MemoryStore, SqliteStore, Store
+from fairway.engine.apiserver.telemetry import Page, Requests
 from fairway.toolkit import logs
 from fairway.toolkit.clock import Clock, SystemClock
 from fairway.toolkit.http_messages import Handler, Limits, Response
@@ -43,6 +48,13 @@ from fairway.toolkit.http_server import HttpServer, server_tls
 
 log = logs.get("apiserver")
 
+_RELEASE = {
+    "major": VERSION["major"],
+    "minor": VERSION["minor"],
+    "git_version": VERSION["gitVersion"],
+    "compiler": VERSION["compiler"],
+    "platform": VERSION["platform"],
+}
 BODY_BYTES_MAX = 3 * 1024 * 1024
 
 
@@ -68,6 +80,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     drain_seconds: float = 2.0
     audit_policy: Path | None = None
     """A Policy of audit.k8s.io/v1; without one there is no audit log (`audit.log` in `state_dir`)."""
+    components: tuple[str, ...] = ("scheduler", "controller-manager")
+    """What runs in the same process, as componentstatuses call it."""
     service_account_admission: bool = True
     """Off, pods need no ServiceAccount and get no token (upstream's --disable-admission-plugins=ServiceAccount)."""
 
@@ -181,12 +195,21 @@ class ApiServer:
             Accounts(registry, security.tokens, self._clock).answer,
             Reviews(kinds, security.authority, security.tokens).answer,
             Metrics(registry, self._clock, self._config.kubelet_socket).answer,
+            ComponentStatuses(registry, self._clock, self._components(checks["store"])).answer,
+            pods.answer_binding,
         )
         issuer = Issuer(security.tokens, f"{self._config.advertise_host}:{self._config.advertise_port}")
         objects = Objects(registry, self._clock)
-        app = App(kinds, security, special, issuer, objects, pods, Discovery(kinds), OpenApi(kinds), health)
+        requests = Requests()
+        page = Page(requests, partial(_objects, store), health.checks, _RELEASE)
+        documents = (Discovery(kinds), OpenApi(kinds), health)
+        app = App(kinds, security, special, issuer, objects, pods, *documents, requests, page)
         handler = app.handle if self._audit is None else self._audited(app.handle, security, self._audit)
         return HttpServer(handler, log, limits=Limits(body_bytes=BODY_BYTES_MAX), refuse=_refuse)
+
+    def _components(self, store: Check) -> dict[str, Check]:
+        """Those that share this process end with it: while it answers, they run."""
+        return {**{name: lambda: "" for name in self._config.components}, "etcd-0": store}
 
     def _open_audit(self) -> Audit | None:
         """Raises OSError, ValueError."""
@@ -219,6 +242,12 @@ class ApiServer:
         tls = server_tls(config.tls_cert, config.tls_key, config.client_ca)
         for sock in sockets:
             await http.listen(sock, name="tls", tls=tls)
+
+
+def _objects(store: Store) -> dict[str, int]:
+    """Stored objects by resource, as metrics name it: `deployments.apps`."""
+    split = ((resource.rpartition("/"), count) for resource, count in store.counts().items())
+    return {f"{plural}.{group}" if group else plural: count for (group, _, plural), count in split}
 
 
 def _refuse(status: int, message: str) -> Response:

@@ -1,10 +1,10 @@
 """Container statuses -> the pod's conditions, keeping the times of those that did not change (pure)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fairway.engine.kubelet.plan import is_sidecar
-from fairway.engine.kubelet.snapshot import PodSeen
+from fairway.engine.kubelet.snapshot import EVICTED, PodSeen
 from fairway.kube.api.meta import Condition, timestamp
 from fairway.kube.api.pods import Pod
 
@@ -21,9 +21,32 @@ def conditions(pod: Pod, seen: PodSeen, phase: str, init: list[Json], main: list
         ("Ready", *_pod_ready(pod, ready)),
         ("ContainersReady", *ready),
     ]
-    if seen.verdict is not None:
+    if seen.verdict is not None and seen.verdict.reason == EVICTED:
         facts.append(("DisruptionTarget", "True", "TerminationByKubelet", seen.verdict.message))
-    return [_condition(pod, seen, *fact) for fact in facts]
+    return [*(_condition(pod, seen, *fact) for fact in facts), *_resizing(pod, seen)]
+
+
+def _resizing(pod: Pod, seen: PodSeen) -> Iterator[Json]:
+    """KEP-1287: both are there only while they are true; a strategic merge patch takes them away."""
+    pending, running = seen.resize_pending, False
+    for container in (*pod.spec.init_containers, *pod.spec.containers):
+        run = seen.containers.get(container.name)
+        live = run is not None and run.status == "running" and run.resources is not None
+        running = running or (live and run is not None and run.resources != container.resources)
+    facts = (
+        (
+            "PodResizePending",
+            pending is not None,
+            pending.reason if pending else "",
+            pending.message if pending else "",
+        ),
+        ("PodResizeInProgress", running, "", ""),
+    )
+    for name, holds, reason, message in facts:
+        if holds:
+            yield _condition(pod, seen, name, "True", reason, message)
+        elif pod.status.condition(name) is not None:
+            yield {"$patch": "delete", "type": name}
 
 
 def _initialized(pod: Pod, phase: str, init: list[Json], main: list[Json]) -> tuple[str, str, str]:

@@ -34,7 +34,7 @@ def container_status(pod: Pod, container: Container, seen: PodSeen, *, init: boo
         "image": container.image,
         "imageID": run.image_ref if run is not None else "",
         **({"containerID": ID_SCHEME + run.id} if run is not None else {}),
-        **_resources(container),
+        **_resources(container, run),
         **_mounts(container),
     }
 
@@ -86,15 +86,13 @@ def _crash(pod: Pod, run: ContainerSeen, now: datetime) -> Json | None:
     return None
 
 
-def _resources(container: Container) -> Json:
-    resources = {
-        key: dict(values)
-        for key, values in (("limits", container.resources.limits), ("requests", container.resources.requests))
-        if values
-    }
-    if not resources:
-        return {}
-    allocated = {"allocatedResources": resources["requests"]} if "requests" in resources else {}
+def _resources(container: Container, run: ContainerSeen | None) -> Json:
+    """What the node granted, and what the run may use: the same but for the moment of a resize."""
+    granted = container.resources
+    used = run.resources if run is not None and run.resources is not None else granted
+    pairs = (("limits", used.limits), ("requests", used.requests))
+    resources = {key: dict(values) for key, values in pairs if values}
+    allocated = {"allocatedResources": dict(granted.requests)} if granted.requests else {}
     return {**allocated, "resources": resources}
 
 

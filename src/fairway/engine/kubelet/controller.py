@@ -14,7 +14,7 @@ from fairway.engine.kubelet.eviction.plan import Eviction, has_disk_limits
 from fairway.engine.kubelet.eviction.snapshot import PodUsage, Signals
 from fairway.engine.kubelet.eviction.usage import measure as measure_pods
 from fairway.engine.kubelet.images import ImageService
-from fairway.engine.kubelet.interfaces import Images, PodNetwork, Runtime
+from fairway.engine.kubelet.interfaces import Admit, Images, PodNetwork, Runtime, admit_all
 from fairway.engine.kubelet.lookup import Lookup
 from fairway.engine.kubelet.machine import measure
 from fairway.engine.kubelet.metrics import Metrics, Target
@@ -71,10 +71,12 @@ async def run(
     connect: Dialer = dial,
     mounts: Mounts | None = None,
     signals: Callable[[], Signals] | None = None,
+    admit: Admit = admit_all,
 ) -> None:
     """Be the node until cancelled.  Raises OSError when its folders or sockets cannot be made, NoRuntime.
 
     `connect` opens the connections of image pulls.  Runtime, images, network and mounts are the real ones unless given.
+    `admit` is waited for between a pod's address and its first container.
     """
     kubelet = Kubelet(
         client,
@@ -85,6 +87,7 @@ async def run(
         network=network or RealNetwork(config.run_dir, config.pod_cidr, config.node_ip),
         mounts=mounts or SystemMounts(),
         signals=signals or partial(look_at_machine, config.state_dir),
+        admit=admit,
     )
     await kubelet.run()
 
@@ -103,6 +106,7 @@ class Kubelet:
         network: PodNetwork,
         mounts: Mounts,
         signals: Callable[[], Signals],
+        admit: Admit,
     ) -> None:
         reflector = partial(Reflector, client, clock=clock)
         fields = f"spec.nodeName={config.node_name}"
@@ -135,6 +139,8 @@ class Kubelet:
             reports=reports,
             services=self._services.cache,
             allocatable=machine.allocatable,
+            neighbours=self._neighbours,
+            admit=admit,
         )
         self._evictions = EvictionManager(
             config,
@@ -231,6 +237,11 @@ class Kubelet:
         pods = [pod.spec for pod in self._pods.cache.values() if not pod.finished]
         wanted = {each.image for spec in pods for each in (*spec.containers, *spec.init_containers)}
         return frozenset(wanted | {name for worker in self._workers.values() for name in worker.images()})
+
+    def _neighbours(self, uid: str) -> Iterable[Pod]:
+        return (
+            pod for other, worker in self._workers.items() if other != uid and (pod := worker.granted()) is not None
+        )
 
     async def _usages(self, everything: bool) -> tuple[PodUsage, ...]:
         """What running pods use: all of them, or only those whose use of the disk is limited."""

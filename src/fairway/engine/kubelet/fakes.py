@@ -2,10 +2,12 @@
 
 import asyncio
 import signal
+import socket
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from fairway.engine.kubelet.fake_sessions import FakeAttached, FakeCommand
 from fairway.engine.kubelet.images import (
     Credential,
     Image,
@@ -15,7 +17,9 @@ from fairway.engine.kubelet.images import (
     Policy,
     PullError,
 )
-from fairway.engine.kubelet.runtime.model import ContainerSpec, ContainerState, ExecResult, SandboxState
+from fairway.engine.kubelet.runtime.errors import ContainerExists, ContainerUnknown, ExecFailed
+from fairway.engine.kubelet.runtime.model import ContainerSpec, ContainerState, ExecResult, Limits, SandboxState
+from fairway.engine.kubelet.runtime.sessions import STDERR, STDOUT
 from fairway.toolkit.clock import Clock
 
 Exec = Callable[[str, tuple[str, ...]], ExecResult]
@@ -36,6 +40,7 @@ class FakeRuntime:
         self.signals: list[tuple[str, int]] = []
         self.stubborn: set[str] = set()
         self.unrunnable: dict[str, str] = {}
+        self.attached: dict[str, list[FakeAttached]] = {}
         self.on_signal: Callable[[str, int], None] = lambda _, number: None
         self.on_exec: Exec = lambda _, args: ExecResult(exit_code=0, stdout=b"", stderr=b"")
 
@@ -44,7 +49,13 @@ class FakeRuntime:
         return ("memory", "cpu", "pids")
 
     async def create_sandbox(
-        self, id: str, hostname: str, *, host_network: bool = False, share_processes: bool = False
+        self,
+        id: str,
+        hostname: str,
+        *,
+        host_network: bool = False,
+        share_processes: bool = False,
+        sysctls: tuple[tuple[str, str], ...] = (),
     ) -> SandboxState:
         return self.sandboxes.setdefault(id, SandboxState(id=id, netns_path=f"/fake/{id}"))
 
@@ -57,6 +68,8 @@ class FakeRuntime:
     async def start(self, spec: ContainerSpec) -> ContainerState:
         """Run, or fail when `unrunnable` has a message for the program."""
         await asyncio.sleep(0)
+        if spec.id in self.specs:
+            raise ContainerExists(f"container {spec.id} exists")
         now = self._now()
         self.specs[spec.id] = spec
         problem = self.unrunnable.get(spec.args[0])
@@ -70,10 +83,21 @@ class FakeRuntime:
         return state
 
     async def signal(self, id: str, signal_number: int) -> None:
+        if id not in self.states:
+            raise ContainerUnknown(id)
         self.signals.append((id, signal_number))
         self.on_signal(id, signal_number)
         if signal_number == signal.SIGKILL or self._program(id) not in self.stubborn:
             self.exit(id, 128 + signal_number, signal_number)
+
+    async def resize(self, id: str, own: Limits, shared: Limits) -> None:
+        self.specs[id] = msgspec.structs.replace(
+            self.specs[id],
+            memory_limit_bytes=own.memory_bytes,
+            cpu_quota_us=own.cpu_quota_us,
+            cpu_shares=own.cpu_shares,
+            pod_limits=(shared.memory_bytes, shared.cpu_quota_us, shared.cpu_shares, None),
+        )
 
     async def remove(self, id: str) -> None:
         self.states.pop(id, None)
@@ -92,7 +116,53 @@ class FakeRuntime:
         env: Mapping[str, str] | None = None,
         timeout_seconds: float | None = None,
     ) -> ExecResult:
+        self._check_running(id)
         return self.on_exec(id, tuple(args))
+
+    async def open_command(
+        self, id: str, args: Sequence[str], env: Mapping[str, str] | None = None, *, tty: bool, stdin: bool
+    ) -> FakeCommand:
+        """A command that says what `on_exec` answers, then gives back its input."""
+        self._check_running(id)
+        return FakeCommand(self.on_exec(id, tuple(args)), stdin=stdin)
+
+    async def attach(self, id: str, *, stdin: bool, stdout: bool, stderr: bool) -> FakeAttached:
+        """Hear what the container is made to `say`, which is also what it is given."""
+        state = self.states.get(id)
+        if state is None or state.status != "running":
+            raise ContainerUnknown(id)
+        wanted = frozenset(stream for stream, given in ((STDOUT, stdout), (STDERR, stderr)) if given)
+
+        def give(data: bytes) -> None:
+            if stdin and self.specs[id].stdin:
+                self.say(id, STDOUT, data)
+
+        def leave() -> None:
+            if stdin and self.specs[id].stdin_once:
+                self.exit(id, 0)
+            session.end()
+
+        session = FakeAttached(wanted, give, leave)
+        self.attached.setdefault(id, []).append(session)
+        return session
+
+    def say(self, id: str, stream: int, data: bytes) -> None:
+        """Let a container put something out."""
+        for session in self.attached.get(id, ()):
+            session.hear(stream, data)
+
+    async def pod_socket(self, sandbox_id: str, family: int) -> socket.socket:
+        """A socket of this process's own network, where FakeNetwork's addresses are."""
+        if sandbox_id not in self.sandboxes:
+            raise FileNotFoundError(2, "No such file or directory", f"/fake/{sandbox_id}")
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        return sock
+
+    def _check_running(self, id: str) -> None:
+        state = self.states.get(id)
+        if state is None or state.status != "running":
+            raise ExecFailed(f"container {id} is not running")
 
     def exit(self, id: str, code: int, by_signal: int | None = None) -> None:
         """End a container."""
@@ -107,6 +177,8 @@ class FakeRuntime:
             reason="Completed" if code == 0 else "Error",
             finished_at=self._now(),
         )
+        for session in self.attached.pop(id, ()):
+            session.end()
         for callback in self._subscribers:
             callback(id)
 

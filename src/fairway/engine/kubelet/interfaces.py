@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from fairway.engine.kubelet.images import Credential, Image, Policy
-from fairway.engine.kubelet.runtime.model import ContainerSpec, ContainerState, ExecResult, SandboxState
+from fairway.engine.kubelet.runtime.model import ContainerSpec, ContainerState, ExecResult, Limits, SandboxState
 from fairway.engine.kubelet.runtime.sessions import Session
+from fairway.kube.api.pods import Pod
 
 
 class Runtime(Protocol):
@@ -15,12 +16,19 @@ class Runtime(Protocol):
     @property
     def limits_enforced(self) -> tuple[str, ...]: ...
     async def create_sandbox(
-        self, id: str, hostname: str, *, host_network: bool = False, share_processes: bool = False
+        self,
+        id: str,
+        hostname: str,
+        *,
+        host_network: bool = False,
+        share_processes: bool = False,
+        sysctls: tuple[tuple[str, str], ...] = (),
     ) -> SandboxState: ...
     async def remove_sandbox(self, id: str) -> None: ...
     async def list_sandboxes(self) -> tuple[SandboxState, ...]: ...
     async def start(self, spec: ContainerSpec) -> ContainerState: ...
     async def signal(self, id: str, signal_number: int) -> None: ...
+    async def resize(self, id: str, own: Limits, shared: Limits) -> None: ...
     async def remove(self, id: str) -> None: ...
     async def list(self) -> tuple[ContainerState, ...]: ...
     def subscribe(self, callback: Callable[[str], None]) -> None: ...
@@ -44,6 +52,16 @@ class PodNetwork(Protocol):
     async def setup_node(self) -> None: ...
     async def attach(self, sandbox_id: str) -> str: ...
     async def detach(self, sandbox_id: str, ip: str) -> None: ...
+
+
+class Admit(Protocol):
+    """Called with a pod and its new address before its containers start; returns when they may.  Raises OSError."""
+
+    async def __call__(self, pod: Pod, address: str, /) -> None: ...
+
+
+async def admit_all(pod: Pod, address: str, /) -> None:
+    """Every pod may start at once."""
 
 
 class Images(Protocol):

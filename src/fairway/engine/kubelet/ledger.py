@@ -130,6 +130,7 @@ class Ledger:
             started=self._checks.started(container, record.id),
             ready=self._checks.ready(container, record.id),
             failed_probe=self._checks.failed(record.id),
+            resources=record.resources,
         )
 
     def runs(self, pod: Pod) -> list[Run]:

@@ -9,6 +9,7 @@ from datetime import datetime
 import msgspec
 
 from fairway.engine.kubelet import backoff
+from fairway.engine.kubelet.resizing import needs_restart
 from fairway.engine.kubelet.snapshot import Backoff, ContainerSeen, PodSeen
 from fairway.kube.api.pods import Container, EphemeralContainer, Pod
 
@@ -32,6 +33,7 @@ class Stop(msgspec.Struct, frozen=True):
 class PodActions(msgspec.Struct, frozen=True, kw_only=True):
     """What to do now.
 
+    `resize` names containers whose limits change while they run.
     `backing_off` names containers in CrashLoopBackOff with the seconds they wait; `wait_seconds` is when to look again.
     `winding_down` asks to give up starts that are under way; `finished` says that nothing of a deleted pod is left.
     """
@@ -40,6 +42,7 @@ class PodActions(msgspec.Struct, frozen=True, kw_only=True):
     remove_sandbox: bool = False
     start: tuple[Start, ...] = ()
     stop: tuple[Stop, ...] = ()
+    resize: tuple[str, ...] = ()
     backing_off: tuple[tuple[str, float], ...] = ()
     wait_seconds: float | None = None
     winding_down: bool = False
@@ -180,6 +183,7 @@ class _Decisions:
         self.seen = seen
         self.starts: list[Start] = []
         self.stops: list[Stop] = []
+        self.resizes: list[str] = []
         self.backing_off: list[tuple[str, float]] = []
         self.waits: list[float] = []
 
@@ -205,9 +209,13 @@ class _Decisions:
             self.stops.append(Stop(run.name, message, run.failed_probe))
         elif run.image != container.image:
             self.stops.append(Stop(run.name, f"Container {run.name} definition changed, will be restarted"))
+        elif _must_restart(container, run):
+            self.stops.append(Stop(run.name, f"Container {run.name} resize requires restart"))
+        elif run.resources is not None and run.resources != container.resources:
+            self.resizes.append(run.name)
 
     def _wants_start(self, container: Container, run: ContainerSeen, *, init: bool) -> bool:
-        if run.image != container.image or (init and not run.current):
+        if run.image != container.image or _must_restart(container, run) or (init and not run.current):
             return True
         return should_restart(policy_of(self.pod, container, init=init), run)
 
@@ -230,9 +238,14 @@ class _Decisions:
         return PodActions(
             start=tuple(self.starts),
             stop=tuple(self.stops),
+            resize=tuple(self.resizes),
             backing_off=tuple(self.backing_off),
             wait_seconds=_soonest(*self.waits),
         )
+
+
+def _must_restart(container: Container, run: ContainerSeen) -> bool:
+    return run.resources is not None and needs_restart(container, run.resources)
 
 
 def _run(pod: Pod, seen: PodSeen) -> PodActions:

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from fairway.engine.kubelet.snapshot import Backoff, Termination, Verdict
+from fairway.kube.api.pods import ResourceRequirements
 from fairway.toolkit import files
 
 _NAME = "pod.json"
@@ -18,7 +19,8 @@ class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The newest run of one container.
 
     `launched` is written after the runtime took it: a run that was only intended does not count as a restart.
-    `termination` is kept once the run has ended, because the runtime may forget it.
+    `termination` is kept once the run has ended, because the runtime may forget it. `resources`
+    are those that the run may use now.
     """
 
     name: str
@@ -33,10 +35,14 @@ class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True):
     termination: Termination | None = None
     previous: Termination | None = None
     backoff: Backoff = Backoff()
+    resources: ResourceRequirements | None = None
 
 
 class PodRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One pod by uid; an empty `sandbox` means that it has none now. `sandboxes` counts those it has had."""
+    """One pod by uid; an empty `sandbox` means that it has none now. `sandboxes` counts those it has had.
+
+    `granted` are the resources of its containers that this node agreed to.
+    """
 
     uid: str
     namespace: str
@@ -46,6 +52,7 @@ class PodRecord(msgspec.Struct, frozen=True, kw_only=True):
     ip: str = ""
     containers: tuple[ContainerRecord, ...] = ()
     verdict: Verdict | None = None
+    granted: dict[str, ResourceRequirements] = {}
 
     def container(self, name: str) -> ContainerRecord | None:
         """The newest run of that container."""

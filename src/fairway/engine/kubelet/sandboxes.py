@@ -12,6 +12,7 @@ from fairway.engine.kubelet.ledger import Ledger
 from fairway.engine.kubelet.record import PodRecord
 from fairway.engine.kubelet.security import check_pod
 from fairway.engine.kubelet.starting import write_etc_files
+from fairway.engine.kubelet.sysctls import wanted
 from fairway.engine.kubelet.tools import Tools
 from fairway.kube.api.pods import Pod
 from fairway.toolkit import logs
@@ -62,9 +63,15 @@ class Sandboxes:
         ledger.save(record)
         tools, spec = self._tools, pod.spec
         await tools.runtime.create_sandbox(
-            name, hostname(pod), host_network=spec.host_network, share_processes=spec.share_process_namespace
+            name,
+            hostname(pod),
+            host_network=spec.host_network,
+            share_processes=spec.share_process_namespace,
+            sysctls=wanted(pod),
         )
         ip = tools.config.node_ip if spec.host_network else await tools.network.attach(name)
+        if not spec.host_network:
+            await tools.admit(pod, ip)
         write_etc_files(self._tools, pod, ip)
         ledger.save(msgspec.structs.replace(ledger.record, ip=ip))
         self.retry_at = None

@@ -33,11 +33,18 @@ class Confinement(msgspec.Struct, frozen=True):
     privileged: bool = False
 
 
+_HOST_PROCESSES = "its containers never see processes of the host (shareProcessNamespace shares those of the pod)"
+_HOST_MEMORY = "its containers never share memory and semaphores with the host"
+
+
 def check_pod(pod: Pod) -> None:
     """Raises SandboxProblem for what this node cannot isolate."""
-    for field, wanted in {"hostPID": pod.spec.host_pid, "hostIPC": pod.spec.host_ipc}.items():
+    for field, wanted, reason in (
+        ("hostPID", pod.spec.host_pid, _HOST_PROCESSES),
+        ("hostIPC", pod.spec.host_ipc, _HOST_MEMORY),
+    ):
         if wanted:
-            raise SandboxProblem(f"spec.{field} is true, which this node does not support: remove the field")
+            raise SandboxProblem(f"spec.{field} is true, which this node refuses: {reason}; remove the field")
 
 
 def identity(pod: Pod, container: Container, image_user: str) -> Identity:

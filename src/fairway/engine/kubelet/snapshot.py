@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from fairway.kube.api.pods import ResourceRequirements
+
 
 class Termination(msgspec.Struct, frozen=True, kw_only=True):
     """How one run of a container ended."""
@@ -54,6 +56,19 @@ class ContainerSeen(msgspec.Struct, frozen=True, kw_only=True):
     started: bool = False
     ready: bool = False
     failed_probe: str = ""
+    resources: ResourceRequirements | None = None
+    """What the run may use; None is what the pod says."""
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """Why a pod does not get the resources that it wants now: Infeasible or Deferred."""
+
+    reason: str
+    message: str
+
+
+EVICTED = "Evicted"
+"""The reason of a pod that was ended because the node needs what it uses."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -78,6 +93,7 @@ class PodSeen(msgspec.Struct, frozen=True, kw_only=True):
     busy: frozenset[str] = frozenset()
     troubles: Mapping[str, Trouble] = {}
     verdict: Verdict | None = None
+    resize_pending: Pending | None = None
 
     def running(self) -> tuple[ContainerSeen, ...]:
         """Every container with a live process."""

@@ -79,6 +79,7 @@ def intent(spec: ContainerSpec, container: Container, image: Image, start: Start
         image_ref=image.repo_digest if image.digest else image.id,
         stop_signal=image.config.stop_signal,
         backoff=start.backoff,
+        resources=container.resources,
     )
 
 

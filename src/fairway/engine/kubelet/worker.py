@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from fairway.engine.kubelet import resources, starting
+from fairway.engine.kubelet import resizing, resources, starting, sysctls
 from fairway.engine.kubelet.checks import Checks
 from fairway.engine.kubelet.cleanup import discard_container, discard_old_logs, discard_pod
 from fairway.engine.kubelet.container_status import ID_SCHEME, pod_name
@@ -23,11 +23,11 @@ from fairway.engine.kubelet.plan import PodActions, Start, Stop, plan_pod
 from fairway.engine.kubelet.probes.check import Place
 from fairway.engine.kubelet.record import PodRecord
 from fairway.engine.kubelet.reporter import Reporter
-from fairway.engine.kubelet.runtime.model import ContainerSpec
+from fairway.engine.kubelet.runtime.model import ContainerSpec, Limits
 from fairway.engine.kubelet.runtime.usage import Group
 from fairway.engine.kubelet.sandboxes import Sandboxes
 from fairway.engine.kubelet.server import LogFile, NoLog
-from fairway.engine.kubelet.snapshot import PodSeen, Trouble, Verdict
+from fairway.engine.kubelet.snapshot import EVICTED, Pending, PodSeen, Trouble, Verdict
 from fairway.engine.kubelet.stopping import Grace, run_hook
 from fairway.engine.kubelet.streaming import endpoints as streams
 from fairway.engine.kubelet.streaming.protocols import Refusal
@@ -73,6 +73,7 @@ class PodWorker:
         self._announced: dict[str, int] = {}
         self._grace: Grace | None = None
         self._fresh_sources = False
+        self._resize_pending: Pending | None = None
         self.closed = False
 
     def adopt(self, *, sandbox_alive: bool) -> None:
@@ -150,16 +151,33 @@ class PodWorker:
             return None
         return Running(self._pod, tuple(self.measured()))
 
+    def granted(self) -> Pod | None:
+        """The pod with what the node granted; None when it is over."""
+        return None if self._pod.finished or self._ledger.record.verdict is not None else self._pod
+
     def evict(self, message: str) -> None:
         """End the pod for good, because the node needs what it uses.  Raises OSError."""
-        self._ledger.save(msgspec.structs.replace(self._ledger.record, verdict=Verdict("Evicted", message)))
-        self._tools.reports.warning(self._pod, "Evicted", message)
+        self._ledger.save(msgspec.structs.replace(self._ledger.record, verdict=Verdict(EVICTED, message)))
+        self._tools.reports.warning(self._pod, EVICTED, message)
         log.warning("evicted", pod=pod_name(self._pod), reason=message)
         self._wake()
 
+    def _judge(self) -> None:
+        """A pod that this node must not run is over before anything of it is made, as upstream's admission has it."""
+        record = self._ledger.record
+        if record.sandboxes or record.verdict is not None or self._pod.finished:
+            return
+        if why := sysctls.forbidden(self._pod):
+            self._ledger.save(
+                msgspec.structs.replace(record, verdict=Verdict("SysctlForbidden", f"Pod was rejected: {why}"))
+            )
+            self._tools.reports.warning(self._pod, "SysctlForbidden", why)
+            log.warning("rejected", pod=pod_name(self._pod), reason=why)
+
     async def sync(self, pod: Pod) -> float | None:
         """One pass; the seconds after which to look again.  Raises ApiError, Unreachable, OSError."""
-        await self._take(self._reporter.newest(pod))
+        await self._take(self._grant(self._reporter.newest(pod)))
+        self._judge()
         actions = self._advance()
         if self._ledger.record.containers or not self._pod.finished:  # what is over and unknown here stays as it is
             await self._reporter.report(self._pod, self._seen())
@@ -191,6 +209,18 @@ class PodWorker:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._ledger.abandon()
 
+    def _grant(self, pod: Pod) -> Pod:
+        """The pod with the resources that the node agrees to; what it agreed to once is written down."""
+        record = self._ledger.record
+        allowed = resizing.grant(pod, record.granted, self._tools.allocatable, self._tools.neighbours(record.uid))
+        self._resize_pending = allowed.pending
+        granted = resizing.resources_of(allowed.pod)
+        if granted != record.granted:
+            if record.granted:
+                log.info("resized", pod=pod_name(pod))
+            self._ledger.save(msgspec.structs.replace(record, granted=granted))
+        return allowed.pod
+
     async def _take(self, pod: Pod) -> None:
         """Go on with a newer pod; generated volumes follow its labels and sources."""
         before, after = self._pod.metadata, pod.metadata
@@ -204,7 +234,9 @@ class PodWorker:
     def _next_look(self, actions: PodActions) -> float | None:
         """When the plan wants it, or when a token is to be renewed."""
         stale = self._tools.volumes.stale_in(self._pod) if self._sandboxes.alive else None
-        return min((seconds for seconds in (actions.wait_seconds, stale) if seconds is not None), default=None)
+        deferred = self._resize_pending is not None and self._resize_pending.reason == "Deferred"
+        times = (actions.wait_seconds, stale, _RETRY_SECONDS if deferred else None)
+        return min((seconds for seconds in times if seconds is not None), default=None)
 
     def _advance(self) -> PodActions:
         """Take in what happened, decide, begin what is to be done."""
@@ -231,6 +263,7 @@ class PodWorker:
             busy=frozenset(self._tasks.keys() - {_SANDBOX}),
             troubles=dict(self._troubles),
             verdict=self._ledger.record.verdict,
+            resize_pending=self._resize_pending,
         )
 
     def _deletion_seconds(self) -> float:
@@ -261,6 +294,8 @@ class PodWorker:
         for stop in actions.stop:
             self._committed.add(stop.name)
             self._spawn(stop.name, partial(self._stop, stop))
+        for name in actions.resize:
+            self._spawn(name, partial(self._resize, name))
         for name, _ in actions.backing_off:
             self._announce(name)
 
@@ -389,6 +424,16 @@ class PodWorker:
         place = self._place(container, record.id)
         await self._tools.stopper.stop(self._pod, place, record.stop_signal, grace, drain=deleted and not init)
 
+    async def _resize(self, name: str) -> None:
+        """Change the limits of a running container; one that the kernel refuses is tried again."""
+        record = self._ledger.record.container(name)
+        if record is None or record.termination is not None:
+            return
+        container, _ = containers_of(self._pod)[name]
+        own, shared = resources.limits(container), resources.pod_limits(self._pod)
+        await self._tools.runtime.resize(record.id, _changed(own), _changed(shared))
+        self._ledger.put(msgspec.structs.replace(record, resources=container.resources))
+
     def _grace_of(self, container: Container, stop: Stop) -> Grace:
         probe = container.liveness_probe if stop.probe == "liveness" else container.startup_probe
         own = probe.termination_grace_period_seconds if stop.probe and probe is not None else None
@@ -405,3 +450,7 @@ class PodWorker:
     def _warn(self, name: str, reason: str, message: str) -> None:
         _, init = containers_of(self._pod)[name]
         self._tools.reports.warning(self._pod, reason, message, container=name, init=init)
+
+
+def _changed(limits: resources.Limits) -> Limits:
+    return Limits(memory_bytes=limits.memory_bytes, cpu_quota_us=limits.cpu_quota_us, cpu_shares=limits.cpu_shares)

@@ -1,11 +1,9 @@
-"""The one file that touches the world: sockets of the host, and the HAProxy that serves them.
+"""The HAProxy that serves the TCP sockets of the host.
 
 `applied.json` says what the running HAProxy does; it is away while that changes, and then the next start reloads.
 """
 
-import errno
 import os
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from fairway.engine.loadbalancer import render
 from fairway.engine.loadbalancer.config import Config
 from fairway.engine.loadbalancer.ir import Place, Route, Target
 from fairway.engine.loadbalancer.plan import NoChange, Plan, Reload, SetTargets
+from fairway.engine.loadbalancer.sockets import Sockets
 from fairway.toolkit import files
 from fairway.toolkit.haproxy import Process, find
 
@@ -27,12 +26,12 @@ class _Entry(msgspec.Struct, frozen=True):
 
 
 class Haproxy:
-    """A HAProxy on files in `run_dir`, and the sockets that it may be given."""
+    """A HAProxy on files in `run_dir`; `sockets` are those that it may be given."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, sockets: Sockets) -> None:
         self._config = config
         self._folder = config.run_dir
-        self._sockets: dict[Place, socket.socket] = {}
+        self._sockets = sockets
         self._process: Process | None = None
         self.running: Mapping[Place, Route] | None = {}
         (self._folder / "root").mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -44,16 +43,6 @@ class Haproxy:
             self._process = process
             self.running = self._read_applied()
 
-    async def open(self, place: Place) -> str:
-        """Get a place's socket; returns why that is not possible, nothing when it is there."""
-        if place in self._sockets:
-            return ""
-        try:
-            self._sockets[place] = await self._config.listen(place.host, place.port)
-        except OSError as error:
-            return self._complaint(place, error)
-        return ""
-
     async def apply(self, plan: Plan, wanted: Mapping[Place, Route]) -> None:
         """Bring HAProxy there; all sockets of `wanted` are open. Raises HaproxyError, OSError."""
         match plan:
@@ -63,14 +52,6 @@ class Haproxy:
                 await self._set_targets(targets, wanted)
             case Reload():
                 await self._reload(wanted)
-
-    async def release_others(self, wanted: Mapping[Place, Route]) -> None:
-        """Give back what nobody wants any more, also what an earlier life asked for. Raises OSError."""
-        for place in [place for place in self._sockets if place not in wanted]:
-            self._sockets.pop(place).close()
-        for held in await self._config.held():
-            if Place(*held) not in wanted:
-                await self._config.release(*held)
 
     def alive(self) -> bool:
         """Whether the process runs."""
@@ -99,7 +80,7 @@ class Haproxy:
             return
         descriptors = {place: self._sockets[place].fileno() for place in wanted}
         self._forget_applied()
-        text = render.render(wanted, descriptors, _unprivileged())
+        text = render.render(wanted, descriptors, unprivileged())
         files.replace(self._folder / "haproxy.cfg", text.encode(), mode=0o600)
         # `start` hands these over; the process object is new because its sockets are.
         process = self._new_process(tuple(descriptors.values()))
@@ -141,22 +122,8 @@ class Haproxy:
     def _applied_file(self) -> Path:
         return self._folder / "applied.json"
 
-    def _complaint(self, place: Place, error: OSError) -> str:
-        match error.errno:
-            case errno.EADDRINUSE:
-                holder = self._config.own_ports.get(place.port)
-                who = (
-                    f"by this Fairway ({holder})" if holder else f"by another program: `ss -ltnp sport = :{place.port}`"
-                )
-                return f"port {place.port} on {place.host} of the host is taken {who}; free it or choose another port"
-            case errno.EADDRNOTAVAIL:
-                return f"the host has no address {place.host}: use one that `ip address` shows"
-            case errno.EACCES | errno.EPERM:
-                return f"port {place.port} on {place.host} needs root: choose a port of at least 1024, or run as root"
-        return f"cannot listen on {place} of the host: {error.strerror or error}"
 
-
-def _unprivileged() -> tuple[int, int] | None:
+def unprivileged() -> tuple[int, int] | None:
     """Nobody, where this process may become nobody."""
     if os.geteuid() != 0:
         return None

@@ -10,13 +10,20 @@ from fairway.kube.api.meta import ObjectKey, ObjectReference
 
 
 class Place(NamedTuple):
-    """A TCP port of the host."""
+    """A port of the host."""
 
     host: str
     port: int
+    protocol: str = "TCP"
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        address = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return address if self.protocol == "TCP" else f"{address}/{self.protocol}"
+
+    @property
+    def number(self) -> str:
+        """The port as people write it: UDP is named, TCP goes without saying."""
+        return str(self.port) if self.protocol == "TCP" else f"{self.port}/{self.protocol}"
 
 
 class Target(NamedTuple):
@@ -52,7 +59,14 @@ class Wanted(msgspec.Struct, frozen=True):
 
 def overlap(one: Place, other: Place) -> bool:
     """Whether the kernel could not listen on both: the same port, and the same address or all addresses."""
-    return one.port == other.port and (one.host == other.host or _every(one.host) or _every(other.host))
+    if (one.port, one.protocol) != (other.port, other.protocol):
+        return False
+    return one.host == other.host or _every(one.host) or _every(other.host)
+
+
+def of_protocol(routes: Mapping[Place, Route], protocol: str) -> dict[Place, Route]:
+    """The part of the routes that is TCP's, or UDP's."""
+    return {place: route for place, route in routes.items() if place.protocol == protocol}
 
 
 def network(text: str) -> str:

@@ -56,9 +56,9 @@ class _Board:
     def host_ports(self, pod: Pod) -> None:
         regarding = reference("Pod", pod.metadata)
         for port in _host_ports(pod):
-            place = Place(port.host_ip or self._options.node_address, port.host_port)
-            if port.protocol != "TCP":
-                self._problem(regarding, "HostPortNotOpened", f"hostPort {place.port}/{port.protocol} {_TCP_ONLY}")
+            place = Place(port.host_ip or self._options.node_address, port.host_port, port.protocol)
+            if port.protocol not in _PROTOCOLS:
+                self._problem(regarding, "HostPortNotOpened", f"hostPort {place.number} {_REFUSED}")
             elif not ir.usable_host(place.host):
                 self._problem(regarding, "HostPortNotOpened", f"hostIP {place.host!r} is not an IP address: correct it")
             else:
@@ -69,11 +69,10 @@ class _Board:
         for port in _ports(service):
             if not port.node_port:
                 continue
-            if port.protocol != "TCP":
-                message = f"nodePort {port.node_port}/{port.protocol} {_TCP_ONLY}"
-                self._problem(regarding, "NodePortNotOpened", message)
+            place = Place(self._options.node_address, port.node_port, port.protocol)
+            if port.protocol not in _PROTOCOLS:
+                self._problem(regarding, "NodePortNotOpened", f"nodePort {place.number} {_REFUSED}")
                 continue
-            place = Place(self._options.node_address, port.node_port)
             self._claim(place, _route(service, port), regarding, "NodePort")
         if field := _needs_client_address(service):
             message = f"spec.{field} has no effect on connections from outside: they come from the node's own address"
@@ -81,20 +80,23 @@ class _Board:
 
     def load_balancer(self, service: Service) -> None:
         regarding = reference("Service", service.metadata)
-        ports = tuple(port for port in _ports(service) if port.protocol == "TCP")
+        ports = tuple(port for port in _ports(service) if port.protocol in _PROTOCOLS)
         if not self._options.pool:
             message = "there are no addresses for load balancers: `fairway up --load-balancer-addresses ADDR,…`"
             self._problem(regarding, "SyncLoadBalancerFailed", message)
             return
         if len(ports) < len(service.spec.ports):
-            self._problem(regarding, "PortNotOpened", f"only TCP ports are opened on the host: the others {_TCP_ONLY}")
-        sources, refused = _sources(service)
-        if refused:
-            message = f"spec.loadBalancerSourceRanges: {', '.join(refused)} is not an IPv4 network; nobody is let in"
+            refused = ", ".join(f"{each.port}/{each.protocol}" for each in service.spec.ports if each not in ports)
+            self._problem(regarding, "PortNotOpened", f"port {refused} {_REFUSED}")
+        sources, no_networks = _sources(service)
+        if no_networks:
+            message = (
+                f"spec.loadBalancerSourceRanges: {', '.join(no_networks)} is not an IPv4 network; nobody is let in"
+            )
             self._problem(regarding, "InvalidSourceRanges", message)
         reasons = []
         for address in self._candidates(service):
-            places = [Place(address, port.port) for port in ports]
+            places = [Place(address, port.port, port.protocol) for port in ports]
             against = [reason for place in places if (reason := self._against(place, regarding))]
             if not against and ports:
                 self._give(service, ports, sources, regarding, address)
@@ -109,8 +111,9 @@ class _Board:
             if not ir.usable_host(address) or address in self._options.internal:
                 continue
             for port in _ports(service):
-                if port.protocol == "TCP":
-                    self._claim(Place(address, port.port), _route(service, port), regarding, "ExternalIP")
+                place = Place(address, port.port, port.protocol)
+                if port.protocol in _PROTOCOLS:
+                    self._claim(place, _route(service, port), regarding, "ExternalIP")
 
     def _candidates(self, service: Service) -> tuple[str, ...]:
         """The pool, the address asked for or held before first."""
@@ -130,7 +133,7 @@ class _Board:
     ) -> None:
         self.addresses[service.metadata.key] = address
         for port in ports:
-            self._take(Place(address, port.port), _route(service, port, sources), regarding)
+            self._take(Place(address, port.port, port.protocol), _route(service, port, sources), regarding)
 
     def _claim(self, place: Place, route: Route, regarding: ObjectReference, kind: str) -> None:
         if reason := self._against(place, regarding):
@@ -151,14 +154,15 @@ class _Board:
             if ir.overlap(place, taken):
                 owner = self.owners[taken]
                 who = "this object itself" if owner == regarding else f"{owner.kind} {owner.namespace}/{owner.name}"
-                return f"port {place.port} on {place.host} already belongs to {who}; choose another port"
+                return f"port {place.number} on {place.host} already belongs to {who}; choose another port"
         return ""
 
     def _problem(self, regarding: ObjectReference, reason: str, message: str) -> None:
         self.problems.append(Problem(regarding, reason, message))
 
 
-_TCP_ONLY = "cannot be reached from outside: only TCP ports of the host are handed into the cluster's own network"
+_PROTOCOLS = ("TCP", "UDP")
+_REFUSED = "cannot be reached from outside: ports of the host are handed into the cluster for TCP and UDP only"
 
 
 def reference(kind: str, metadata: ObjectMeta) -> ObjectReference:

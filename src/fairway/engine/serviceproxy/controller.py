@@ -2,8 +2,9 @@
 
 import asyncio
 
-from fairway.engine.serviceproxy import connections
+from fairway.engine.serviceproxy import connections, policies
 from fairway.engine.serviceproxy.config import Config
+from fairway.engine.serviceproxy.generations import Generations
 from fairway.engine.serviceproxy.ir import Ruleset
 from fairway.engine.serviceproxy.nftables import KernelNftables, Nftables
 from fairway.engine.serviceproxy.plan import Change, NoChange, plan
@@ -116,11 +117,21 @@ class ServiceProxy:
                 self.dirty.mark()
 
 
-async def run(client: ApiClient, config: Config, clock: Clock) -> None:
-    """Proxy until cancelled; the rules stay in force afterwards and are adopted by the next run."""
+async def run(client: ApiClient, config: Config, clock: Clock, gate: policies.Gate | None = None) -> None:
+    """Proxy, and enforce policies, until cancelled; the rules stay in force afterwards and are adopted by the next run.
+
+    Pods that the kubelet sends to `gate` get in when the policies that select them are in force.
+    """
+    generations = Generations()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_proxy(client, config, generations, clock))
+        tasks.create_task(policies.run(client, config, generations, gate or policies.Gate(), clock))
+
+
+async def _proxy(client: ApiClient, config: Config, generations: Generations, clock: Clock) -> None:
     services = Reflector(client, SERVICES, Service, clock)
     slices = Reflector(client, ENDPOINT_SLICES, EndpointSlice, clock, indexes={"service": slice_index})
-    nftables = KernelNftables(config)
+    nftables = KernelNftables(config, generations)
     proxy = ServiceProxy(services.cache, slices.cache, nftables, config, EventRecorder(client, "service-proxy", clock))
     try:
         async with asyncio.TaskGroup() as tasks:

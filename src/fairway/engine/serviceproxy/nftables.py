@@ -1,22 +1,19 @@
 """The kernel's packet filter: read, replace, change, watch for foreign writes."""
 
 import asyncio
-import subprocess
 from typing import Protocol
 
 from fairway.engine.serviceproxy import affinity, connections, listing, render
 from fairway.engine.serviceproxy.config import Config
 from fairway.engine.serviceproxy.errors import NftablesError
+from fairway.engine.serviceproxy.generations import Generations
 from fairway.engine.serviceproxy.ir import Frontend, Ruleset
+from fairway.engine.serviceproxy.nft import LIBRARY_SCRIPT_BYTES_MAX, nft
 from fairway.engine.serviceproxy.plan import Change
-from fairway.toolkit import command
 from fairway.toolkit.libnftables import LibNftables
 from fairway.toolkit.netlink_conntrack import Netfilter
 
-_LIBRARY_SCRIPT_BYTES_MAX = 100_000
-"""Larger scripts go to a process of their own: the library keeps the memory it once needed."""
 _ATTEMPTS = 3
-_NFT_SECONDS_MAX = 120.0
 
 
 class Nftables(Protocol):
@@ -46,42 +43,45 @@ class Nftables(Protocol):
 class KernelNftables:
     """One table of the network namespace in which this object is made."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, generations: Generations | None = None) -> None:
         self._config = config
         self._netfilter = Netfilter()
         self._library = LibNftables.open()
-        self._generation = -1
+        self._watch = (generations or Generations()).watch(self._netfilter)
         self._shared_chains: frozenset[str] = frozenset()
         self._rules: dict[str, tuple[str, ...]] = {}
 
     def close(self) -> None:
         """Give sockets back; the rules stay in force."""
+        self._watch.end()
         self._netfilter.close()
         if self._library:
             self._library.close()
 
     def untouched(self) -> bool:
         """Asks the kernel for the ruleset's generation: one message, whatever the number of Services."""
-        return self._netfilter.rules_generation() == self._generation
+        return self._watch.untouched()
 
     async def read(self) -> Ruleset | None:
-        generation = self._netfilter.rules_generation()
+        generation = self._watch.now()
         table = await self._list_table()
         if table is None or listing.damage(table, self._config.service_cidr) or not self._is_as_written(table):
             return None
         self._remember(table)
-        self._generation = generation
+        self._watch.seen = generation
         return listing.ruleset(table)
 
     async def load(self, wanted: Ruleset) -> None:
-        await self._nft("-f", "-", script=render.load(self._config.table, self._config.service_cidr, wanted))
+        before = self._watch.now()
+        await nft("-f", "-", script=render.load(self._config.table, self._config.service_cidr, wanted))
+        self._watch.committed(before)
         self._rules = {}
-        generation = self._netfilter.rules_generation()
+        generation = self._watch.now()
         table = await self._list_table(terse=True)
         if table is None:
             raise NftablesError("the table vanished right after it was written")
         self._remember(table)
-        self._generation = generation
+        self._watch.seen = generation
 
     async def apply(self, changes: tuple[Change, ...]) -> None:
         moving = affinity.moving(changes)
@@ -106,13 +106,12 @@ class KernelNftables:
             return netfilter.forget(connections.stale(flows, ruleset, self._config.service_cidr, gone))
 
     async def _commit(self, script: str) -> None:
-        before = self._netfilter.rules_generation()
-        if self._library and len(script) <= _LIBRARY_SCRIPT_BYTES_MAX:
+        before = self._watch.now()
+        if self._library and len(script) <= LIBRARY_SCRIPT_BYTES_MAX:
             self._library.run(script)
         else:
-            await self._nft("-f", "-", script=script)
-        if before == self._generation and self._netfilter.rules_generation() == before + 1:
-            self._generation = before + 1  # otherwise somebody else wrote too, and the next look must find out
+            await nft("-f", "-", script=script)
+        self._watch.committed(before)  # if somebody else wrote too, the next look must find out
 
     def _is_as_written(self, table: listing.Table) -> bool:
         return all(table.chains.get(name) == rules for name, rules in self._rules.items())
@@ -132,21 +131,9 @@ class KernelNftables:
         if self._config.table not in tables:
             return None
         options = ("-j", "-t") if terse else ("-j",)
-        return listing.parse(await self._nft(*options, "list", "table", "ip", self._config.table))
+        return listing.parse(await nft(*options, "list", "table", "ip", self._config.table))
 
     async def _list(self, what: str) -> str:
         if self._library:
             return self._library.run(f"list {what}", json=True)
-        return await self._nft("-j", "list", *what.split())
-
-    @staticmethod
-    async def _nft(*arguments: str, script: str = "") -> str:
-        try:
-            done = await command.run(("nft", *arguments), stdin=script.encode(), timeout_seconds=_NFT_SECONDS_MAX)
-        except FileNotFoundError as error:
-            raise NftablesError("there is no nft command; install the package nftables") from error
-        except subprocess.TimeoutExpired as error:
-            raise NftablesError(f"nft did not end within {_NFT_SECONDS_MAX:.0f} s") from error
-        if done.returncode:
-            raise NftablesError(done.stderr.decode(errors="replace").strip()[:500])
-        return done.stdout.decode()
+        return await nft("-j", "list", *what.split())

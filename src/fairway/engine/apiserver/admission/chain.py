@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 
 from fairway.engine.apiserver.admission import (
     certificates,
+    claim_sizes,
     ingress_classes,
     limit_ranges,
     namespaces,
     nodes,
+    priorities,
     resource_quotas,
     roles,
     service_accounts,
@@ -25,8 +27,10 @@ Plugin = Callable[[Review], None]
 PLUGINS: tuple[Plugin, ...] = (
     namespaces.admit,
     limit_ranges.admit,
+    priorities.admit,
     ingress_classes.admit,
     storage_classes.admit,
+    claim_sizes.admit,
     resource_quotas.admit,
 )
 """Those that need nothing but the store."""

@@ -22,7 +22,11 @@ Quantities = Mapping[str, Any]
 
 def admit(review: Review) -> None:
     """Fill and check. Raises ApiError."""
-    if review.subresource or review.obj is None:
+    if review.obj is None:
+        return
+    if review.key.resource == "pods" and review.subresource == "resize":
+        _check_pod(review, review.obj, tuple(_items(review)))
+    if review.subresource:
         return
     if review.key.resource == "pods" and review.operation == CREATE:
         _admit_pod(review, review.obj)
@@ -37,6 +41,10 @@ def _admit_pod(review: Review, pod: Object) -> None:
     for item in items:
         if item.get("type") == "Container":
             _fill(pod, item)
+    _check_pod(review, pod, items)
+
+
+def _check_pod(review: Review, pod: Object, items: Iterable[Object]) -> None:
     try:
         _refuse(review, [text for item in items for text in _pod(item, pod)])
     except (ValueError, msgspec.ValidationError):

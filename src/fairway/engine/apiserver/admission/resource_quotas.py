@@ -41,6 +41,8 @@ def admit(review: Review) -> None:
 
 def _concerns(review: Review) -> bool:
     """Creations of anything; changes of what may use more afterwards."""
+    if review.key.resource == _PODS and review.subresource == "resize":
+        return True
     if review.subresource or not review.key.namespace or review.key.resource == "events":
         return False
     changes = review.operation == UPDATE and review.key.resource in ("services", "persistentvolumeclaims")

@@ -2,12 +2,17 @@
 
 from typing import Any, Final
 
+import msgspec
+
 from fairway.engine.apiserver.apply.errors import PatchError
+from fairway.engine.apiserver.schema.depth import too_deep
 
 OPERATIONS_MAX: Final = 10_000
-# A copy can double a document; upstream refuses a patch once its copies amount to this many bytes of JSON.
-_COPIED_NODES_MAX: Final = 100_000
+COPIED_BYTES_MAX: Final = 3 * 1024 * 1024
+"""Of JSON: a copy can double a document, and forty of them a thousand billion times (JSONPatchMaxCopyBytes)."""
+_TOO_DEEP: Final = "the patched object is nested too deep"
 _MISSING: Final = object()
+_encode = msgspec.json.Encoder().encode
 
 
 def apply(document: dict[str, Any], operations: Any) -> Any:
@@ -22,10 +27,15 @@ def apply(document: dict[str, Any], operations: Any) -> Any:
             f"The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {len(operations)}", 413
         )
     root = _Document(document)
-    for operation in operations:
-        if not isinstance(operation, dict):
-            raise PatchError("json: cannot unmarshal array into Go value of type jsonpatch.Operation")
-        _step(root, operation)
+    try:
+        for operation in operations:
+            if not isinstance(operation, dict):
+                raise PatchError("json: cannot unmarshal array into Go value of type jsonpatch.Operation")
+            _step(root, operation)
+    except RecursionError as error:  # on the way it may get deeper than any document
+        raise PatchError(_TOO_DEEP, 422) from error
+    if too_deep(root.value):
+        raise PatchError(_TOO_DEEP, 422)
     return root.value
 
 
@@ -98,7 +108,7 @@ class _Document:
     def __init__(self, value: Any) -> None:
         self.value = value
         self._own: dict[int, Any] = {}  # by id; the reference keeps the id from being used again
-        self._copied = 0
+        self._copied_bytes = 0
 
     def find(self, path: list[str]) -> Any:
         """The value at `path`, or _MISSING."""
@@ -147,9 +157,13 @@ class _Document:
         value = self.find(source)
         if value is _MISSING:
             raise PatchError(f"copy operation does not apply: doc is missing path: {_text(source)}: missing value", 422)
-        self._copied += _nodes(value, _COPIED_NODES_MAX - self._copied)
-        if self._copied >= _COPIED_NODES_MAX:
-            raise PatchError("Unable to copy, the accumulated size increase of copy is too large", 422)
+        self._copied_bytes += len(_encode(value))
+        if self._copied_bytes > COPIED_BYTES_MAX:
+            raise PatchError(
+                f"Unable to copy, the accumulated size increase of copy is {self._copied_bytes}, "
+                f"exceeding the limit {COPIED_BYTES_MAX}",
+                422,
+            )
         self._own.clear()  # what was ours alone is now in two places
         self.add(path, value, "copy")
 
@@ -199,16 +213,3 @@ def _index(token: str, length: int, word: str) -> int:
         if -length <= index < length:
             return index if index >= 0 else index + length
     raise PatchError(f"{word} operation does not apply: Unable to access invalid index: {token}: invalid index", 422)
-
-
-def _nodes(value: Any, limit: int) -> int:
-    """How many values there are inside `value`, itself included; stops counting at `limit`."""
-    count, waiting = 0, [value]
-    while waiting and count < limit:
-        node = waiting.pop()
-        count += 1
-        if isinstance(node, dict):
-            waiting.extend(node.values())
-        elif isinstance(node, list):
-            waiting.extend(node)
-    return count

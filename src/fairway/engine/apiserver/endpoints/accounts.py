@@ -17,10 +17,10 @@ from fairway.engine.apiserver.admission import nodes as node_restriction
 from fairway.engine.apiserver.authentication import Tokens
 from fairway.engine.apiserver.authentication.claims import Bound, Claims, Reference, signed
 from fairway.engine.apiserver.authentication.users import account_name
-from fairway.engine.apiserver.endpoints import answers, payloads
+from fairway.engine.apiserver.endpoints import answers, payloads, queries
 from fairway.engine.apiserver.endpoints.calls import Call
 from fairway.engine.apiserver.registry import Kinds, Registry, subject_of
-from fairway.engine.apiserver.registry.bodies import decode
+from fairway.engine.apiserver.registry.bodies import Decoded, decode
 from fairway.engine.apiserver.resources import Cause
 from fairway.engine.apiserver.resources.kind import Kind, nothing
 from fairway.engine.apiserver.resources.reviews import AUTHENTICATION
@@ -67,7 +67,8 @@ class Accounts:
         if call.verb != "create":
             raise errors.method_not_allowed()
         account = self._registry.get(call.kind, call.namespace, call.target.name)
-        request = self._request(call, self._registry.kinds)
+        decoded = self._request(call, self._registry.kinds)
+        request = decoded.obj
         spec = request["spec"]
         now = self._clock.now()
         wanted = int(spec["expirationSeconds"])
@@ -76,12 +77,14 @@ class Accounts:
         request["status"] = {"token": token, "expirationTimestamp": timestamp(now + timedelta(seconds=wanted))}
         name, namespace = call.target.name, call.namespace
         request["metadata"] |= {"name": name, "namespace": namespace, "creationTimestamp": timestamp(now)}
-        return answers.value({key: request[key] for key in _ORDER}, 201)
+        return answers.value({key: request[key] for key in _ORDER}, 201, decoded.warnings)
 
-    def _request(self, call: Call, kinds: Kinds) -> Object:
+    def _request(self, call: Call, kinds: Kinds) -> Decoded:
         """The request with its defaults. Raises ApiError 400 and 422."""
-        body = payloads.read(TOKEN_REQUESTS, call.request)
-        request = decode(TOKEN_REQUESTS, kinds.type(TOKEN_REQUESTS), body, "Ignore").obj
+        options = queries.write_options(call.query, call.user, call.request.header("user-agent"), creates=True)
+        body = payloads.read(TOKEN_REQUESTS, call.request, options.field_validation)
+        decoded = decode(TOKEN_REQUESTS, kinds.type(TOKEN_REQUESTS), body, options.field_validation)
+        request = decoded.obj
         spec = request["spec"] = request.get("spec") or {}
         if spec.get("expirationSeconds") is None:
             spec["expirationSeconds"] = _SECONDS
@@ -90,7 +93,7 @@ class Accounts:
         causes = _check(call, request)
         if causes:
             raise errors.invalid(subject_of(TOKEN_REQUESTS, request["metadata"].get("name") or ""), causes)
-        return request
+        return decoded
 
     def _claims(self, bound: Bound, spec: Object, now: int, wanted: int) -> Claims:
         lifetime = wanted

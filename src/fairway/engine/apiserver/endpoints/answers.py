@@ -19,6 +19,7 @@ _JSON_HEADERS: Headers = (_NO_CACHE, ("Content-Type", JSON))
 _GZIP_BYTES_MIN = 128 * 1024
 _THREAD_BYTES_MIN = 1024 * 1024
 _GZIP_LEVEL = 1
+_PACKED = ("Content-Encoding", "gzip")
 
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
@@ -33,14 +34,14 @@ def json(body: bytes, status: int = 200, warnings: Iterable[str] = ()) -> Respon
     return Response(status, body, headers)
 
 
-def value(content: Any, status: int = 200) -> Response:
+def value(content: Any, status: int = 200, warnings: Iterable[str] = ()) -> Response:
     """An answer in JSON, from a tree."""
-    return json(_encode(content) + b"\n", status)
+    return json(_encode(content) + b"\n", status, warnings)
 
 
-def text(body: str, status: int = 200) -> Response:
+def text(body: str, status: int = 200, media_type: str = "text/plain; charset=utf-8") -> Response:
     """A plain text answer."""
-    headers = (_NO_CACHE, ("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff"))
+    headers = (_NO_CACHE, ("Content-Type", media_type), ("X-Content-Type-Options", "nosniff"))
     return Response(status, body.encode(), headers)
 
 
@@ -67,19 +68,19 @@ async def packed(request: Request, response: Response) -> Response:
         small = await asyncio.to_thread(gzip.compress, body, _GZIP_LEVEL)
     else:
         small = gzip.compress(body, _GZIP_LEVEL)
-    headers = (*response.headers, ("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
+    headers = (*response.headers, _PACKED, ("Vary", "Accept-Encoding"))
     return Response(response.status, small, headers)
 
 
 def wants_gzip(request: Request, reply: Reply) -> bool:
     """Whether `packed` would change anything."""
-    big = isinstance(reply, Response) and len(reply.body) >= _GZIP_BYTES_MIN
+    big = isinstance(reply, Response) and len(reply.body) >= _GZIP_BYTES_MIN and _PACKED not in reply.headers
     return big and "gzip" in request.header("accept-encoding")
 
 
 async def as_yaml(response: Response) -> Response:
     """A JSON answer as YAML, which takes a hundred times longer: for people with curl."""
-    if ("Content-Type", JSON) not in response.headers:
+    if ("Content-Type", JSON) not in response.headers or _PACKED in response.headers:
         return response
     made = await asyncio.to_thread(_yaml, response.body)
     headers = tuple(pair for pair in response.headers if pair[0] != "Content-Type")

@@ -53,6 +53,7 @@ SERVED_SUBRESOURCES = frozenset(
         "attach",
         "portforward",
         "ephemeralcontainers",
+        "resize",
     }
 )
 """What has an endpoint; the rest of what kinds could have is not announced."""

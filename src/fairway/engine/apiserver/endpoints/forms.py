@@ -8,8 +8,9 @@ import msgspec
 from fairway.engine.apiserver import errors
 
 OBJECT, TABLE, METADATA = "object", "table", "metadata"
-ACCEPTED = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
+ACCEPTED = ("application/json", "application/yaml")
 _JSON = frozenset({"application/json", "application/*", "*/*"})
+_INCLUDES = frozenset({"None", "Metadata", "Object"})
 _META_VERSIONS = ("v1", "v1beta1")
 _STYLES = {"Table": TABLE, "PartialObjectMetadata": METADATA, "PartialObjectMetadataList": METADATA}
 
@@ -33,11 +34,16 @@ class MediaType(msgspec.Struct, frozen=True):
 
 
 def negotiate(accept: str, include: str = "") -> Form:
-    """The first alternative that can be served. Raises ApiError 406."""
+    """The first alternative that can be served. Raises ApiError 406 and 400."""
     if not accept or accept == "application/json":
         return PLAIN
     form = _negotiate(accept)
-    return msgspec.structs.replace(form, include=include) if include and form.style == TABLE else form
+    if not include or form.style != TABLE:
+        return form
+    if include not in _INCLUDES:
+        why = "must be 'Metadata', 'Object', 'None', or empty"
+        raise errors.bad_request(f"includeObject: Invalid value: {msgspec.json.encode(include).decode()}: {why}")
+    return msgspec.structs.replace(form, include=include)
 
 
 @lru_cache(maxsize=256)

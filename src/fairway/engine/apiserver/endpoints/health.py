@@ -36,6 +36,11 @@ class Health:
         self._live = {"ping": lambda: "", **checks}
         self._ready = {**self._live, **only_ready}
 
+    @property
+    def checks(self) -> dict[str, Mapping[str, Check]]:
+        """By probe, and by name."""
+        return {"healthz": self._live, "livez": self._live, "readyz": self._ready}
+
     def answer(self, path: str, query: Query) -> Response | None:
         """None when the path is no health check."""
         _, probe, *rest = path.rstrip("/").split("/")

@@ -24,7 +24,7 @@ from fairway.engine.apiserver.store import Entry, Key
 from fairway.toolkit.clock import Clock
 from fairway.toolkit.http_messages import Reply, Response
 
-_VIEWS = ("", "status", "scale", "finalize", "ephemeralcontainers", "approval")
+_VIEWS = ("", "status", "scale", "finalize", "ephemeralcontainers", "approval", "resize")
 
 
 class Objects:
@@ -174,7 +174,8 @@ class Objects:
         return forms.negotiate(call.request.header("accept"), call.query.get("includeObject", ""))
 
     def _options(self, call: Call) -> WriteOptions:
-        return queries.write_options(call.query, call.user, call.request.header("user-agent"))
+        creates = call.verb == "create"
+        return queries.write_options(call.query, call.user, call.request.header("user-agent"), creates=creates)
 
     def _namespace(self, call: Call) -> str:
         """Where something is created. Raises ApiError."""

@@ -1,27 +1,31 @@
 """Request bodies by their media type."""
 
+import asyncio
 import re
 from typing import Any
 
 import msgspec
-import yaml
 
 from fairway.engine.apiserver import errors, schema
 from fairway.engine.apiserver.codec import protobuf
 from fairway.engine.apiserver.registry import Body, PatchType
 from fairway.engine.apiserver.resources import Kind
 from fairway.toolkit.http_messages import Request
+from fairway.toolkit.yaml_json import NotYaml, to_json, to_json_aside
 
-_JSON = frozenset({"", "application/json"})
+_PLAIN = "application/json"
+_JSON = frozenset({"", _PLAIN})
 _YAML = frozenset({"application/yaml"})
 _PROTOBUF = "application/vnd.kubernetes.protobuf"
-_ACCEPTED = ("application/json", "application/yaml", _PROTOBUF)
-_APPLY_TYPES = frozenset({"application/apply-patch+yaml", "application/apply-patch+cbor"})
+_ACCEPTED = (_PLAIN, "application/yaml", _PROTOBUF)
+_APPLY = "application/apply-patch+yaml"
 
 _ESCAPES = re.compile(rb"\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u[dD][89a-fA-F]..", re.DOTALL)
 """Backslashes that stand for themselves, surrogate pairs, and surrogates without their other half."""
 _LONE_BYTES = 6
-_YAML_DEPTH_MAX = 200
+_SHOWN_BYTES = 30
+_LONG_YAML_BYTES = 32 * 1024
+"""Takes some 25 ms to read."""
 
 _decode = msgspec.json.Decoder().decode
 
@@ -41,6 +45,40 @@ def read(kind: Kind | None, request: Request, field_validation: str = "Ignore") 
     if media == _PROTOBUF:
         return Body(_protobuf(request.body))
     raise errors.unsupported_media_type(_ACCEPTED)
+
+
+class LongYaml:
+    """YAML so long that reading it would keep everyone else waiting, made JSON by another process, one at a time."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Semaphore(1)
+
+    def holds(self, request: Request) -> bool:
+        """Whether a request has such a body; an apply-patch is mostly JSON, whatever it is called."""
+        if len(request.body) < _LONG_YAML_BYTES:
+            return False
+        media = media_type(request)
+        return media in _YAML or (media == _APPLY and not _is_json(request.body))
+
+    async def in_json(self, request: Request) -> Request:
+        """The same request with its body in JSON. Raises ApiError 400."""
+        async with self._turn:
+            try:
+                body = await to_json_aside(request.body)
+            except NotYaml as error:
+                raise _not_yaml(error) from error
+        headers = request.headers if media_type(request) == _APPLY else {**request.headers, "content-type": _PLAIN}
+        made = Request(request.method, request.path, request.query, headers, body, request.peer)
+        made.keep_alive, made.minor_version = request.keep_alive, request.minor_version
+        return made
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        _decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
 
 
 def read_optional(request: Request) -> Any:
@@ -67,23 +105,42 @@ def read_patch(request: Request, how: PatchType, field_validation: str) -> Body:
 def _apply(body: bytes, field_validation: str) -> Body:
     """YAML by name; nearly always JSON, which reads a hundred times faster."""
     try:
-        return Body(_decode(body), _duplicates(body, field_validation))
+        return Body(_shallow(body), _duplicates(body, field_validation))
     except (msgspec.DecodeError, RecursionError):
         return Body(_yaml(body))
 
 
 def _json(kind: Kind | None, body: bytes, field_validation: str) -> Body:
     try:
-        return Body(_decode(body), _duplicates(body, field_validation))
+        return Body(_shallow(body), _duplicates(body, field_validation))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         mended = _mended(body)
         if mended != body:
             return _json(kind, mended, field_validation)
-        what = f" (must be of type {kind.kind})" if kind else ""
-        why = str(error) or "unexpected end of JSON input"
-        raise errors.bad_request(f"the object provided is unrecognized{what}: json parse error: {why}") from error
+        raise _unrecognized(kind, body, error) from error
     except RecursionError as error:
-        raise errors.bad_request("json parse error: exceeded max depth") from error
+        raise _too_deep() from error
+
+
+def _unrecognized(kind: Kind | None, body: bytes, error: Exception) -> errors.ApiError:
+    """As upstream's transformDecodeError tells it: with the body's beginning, in hexadecimal if it is no object."""
+    what = f" (must be of type {kind.kind})" if kind else ""
+    why = "unexpected end of JSON input" if str(error) == "Input data was truncated" else str(error)
+    start, more = body[:_SHOWN_BYTES], " ..." if len(body) > _SHOWN_BYTES else ""
+    shown = start.decode("utf-8", "replace") if start.startswith(b"{") else start.hex() or "<empty>"
+    message = f"couldn't get version/kind; json parse error: {why} ({shown}{more})"
+    return errors.bad_request(f"the object provided is unrecognized{what}: {message}")
+
+
+def _shallow(body: bytes) -> Any:
+    value = _decode(body)
+    if schema.may_be_too_deep(body) and schema.too_deep(value):
+        raise _too_deep()
+    return value
+
+
+def _too_deep() -> errors.ApiError:
+    return errors.bad_request("json parse error: exceeded max depth")
 
 
 def _mended(body: bytes) -> bytes:
@@ -97,45 +154,21 @@ def _duplicates(body: bytes, field_validation: str) -> tuple[str, ...]:
 
 
 def _yaml(body: bytes) -> Any:
-    """As JSON would give it: dates stay text."""
     try:
-        _check_depth(body)
-        return msgspec.json.decode(msgspec.json.encode(yaml.load(body, Loader=_Loader)))
-    except (yaml.YAMLError, TypeError, UnicodeDecodeError, RecursionError) as error:
-        raise errors.bad_request(f"error converting YAML to JSON: {error}") from error
+        return _decode(to_json(body))
+    except NotYaml as error:
+        raise _not_yaml(error) from error
 
 
-def _check_depth(body: bytes) -> None:
-    """The C loader recurses without a limit and would end the process; its parser does not. Raises YAMLError."""
-    depth = 0
-    for event in yaml.parse(body, Loader=_Loader):
-        if isinstance(event, yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not allowed")
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > _YAML_DEPTH_MAX:
-            raise yaml.YAMLError("exceeded max depth")
+def _not_yaml(error: NotYaml) -> errors.ApiError:
+    return errors.bad_request(f"error converting YAML to JSON: {error}")
 
 
 def _protobuf(body: bytes) -> Any:
     try:
-        return protobuf.decode(body)
+        value = protobuf.decode(body)
     except ValueError as error:
         raise errors.bad_request(f"couldn't get version/kind; protobuf parse error: {error}") from error
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Safe YAML without timestamps and without aliases, which could blow a small body up."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not allowed")
-        return super().compose_node(parent, index)
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
+    if schema.too_deep(value):
+        raise errors.bad_request("couldn't get version/kind; protobuf parse error: exceeded max depth")
+    return value

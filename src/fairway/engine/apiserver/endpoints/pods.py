@@ -2,26 +2,26 @@
 
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, urlencode
 
 import msgspec
 
 from fairway.engine.apiserver import errors
-from fairway.engine.apiserver.endpoints import answers, evictions, payloads, queries
+from fairway.engine.apiserver.endpoints import answers, evictions, log_options, payloads, queries
 from fairway.engine.apiserver.endpoints.calls import Call
 from fairway.engine.apiserver.endpoints.pod_containers import container_of
 from fairway.engine.apiserver.endpoints.streams import STREAMS, Streams
-from fairway.engine.apiserver.registry import DeleteOptions, Registry, WriteOptions, subject_of
+from fairway.engine.apiserver.registry import Decoded, DeleteOptions, Registry, WriteOptions, decode, subject_of
+from fairway.engine.apiserver.resources import causes
+from fairway.engine.apiserver.resources.core_views import BINDINGS, EVICTIONS
+from fairway.engine.apiserver.resources.pods import PODS
 from fairway.engine.apiserver.store.entries import Object
 from fairway.kube.api.meta import timestamp
 from fairway.toolkit.clock import Clock
 from fairway.toolkit.http_client import HttpClient, HttpError, Response, unix_connector
 from fairway.toolkit.http_messages import Reply, Sink, Stream
 
-_LOG_PARAMETERS = (
-    "follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes", "stream"
-)  # fmt: skip
+_LOG_PARAMETERS = ("follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes")
 _KUBELET_SECONDS = 30.0
 
 
@@ -49,59 +49,82 @@ class Pods:
                 raise errors.method_not_allowed()
         return None
 
+    def answer_binding(self, call: Call) -> Awaitable[Reply] | None:
+        """The oldest way to bind a pod: a Binding of its name, posted to the namespace."""
+        if call.kind is not BINDINGS:
+            return None
+        if call.verb != "create" or call.target.name:
+            raise errors.method_not_allowed()
+        if call.target.namespace is None:
+            raise errors.bad_request("an empty namespace may not be set during creation")
+        return self._bind(call)
+
     # --- binding
 
     async def _bind(self, call: Call) -> Reply:
-        options = queries.write_options(call.query, call.user, call.request.header("user-agent"))
-        binding = _object(payloads.read(None, call.request).value, "Binding")
-        node = str((binding.get("target") or {}).get("name") or "")
-        if not node:
-            raise errors.bad_request('Binding "" is invalid: target.name: Required value')
-        old = self._registry.latest(call.kind, call.namespace, call.target.name)
+        """Through `pods/x/binding` the URL names the pod; through `bindings` the Binding does."""
+        options = queries.write_options(call.query, call.user, call.request.header("user-agent"), creates=True)
+        decoded = self._binding(call, options)
+        binding = decoded.obj
+        given = str((binding.get("metadata") or {}).get("name") or "")
+        name = call.target.name or given
+        if given and given != name:
+            raise errors.bad_request("name in URL does not match name in Binding object")
+        old = self._registry.latest(PODS, call.namespace, name)
         pod = old.object()
-        self._check_unbound(call, pod, binding)
-        pod.setdefault("spec", {})["nodeName"] = node
+        _check_unbound(name, pod, binding)
+        pod.setdefault("spec", {})["nodeName"] = str(binding["target"]["name"])
         annotations = (binding.get("metadata") or {}).get("annotations")
         if annotations:
             pod["metadata"].setdefault("annotations", {}).update(annotations)
         _set_scheduled(pod, timestamp(self._clock.now()))
-        await self._registry.modify(call.kind, old, pod, options, "binding")
-        return answers.value(errors.success(code=201), 201)
+        await self._registry.modify(PODS, old, pod, options, "binding")
+        return answers.value(errors.success(code=201), 201, decoded.warnings)
 
-    def _check_unbound(self, call: Call, pod: Object, binding: Object) -> None:
-        name, metadata = call.target.name, pod["metadata"]
-        subject = errors.Subject("", "pods/binding", name, "Binding")
-        wanted_uid = (binding.get("metadata") or {}).get("uid")
-        if wanted_uid and wanted_uid != metadata["uid"]:
-            why = f"Precondition failed: UID in precondition: {wanted_uid}, UID in object meta: {metadata['uid']}"
-            raise errors.conflict(subject, why)
-        if metadata.get("deletionTimestamp"):
-            raise errors.conflict(subject, f"pod {name} is being deleted, cannot be assigned to a host")
-        assigned = (pod.get("spec") or {}).get("nodeName")
-        if assigned:
-            raise errors.conflict(subject, f'pod {name} is already assigned to node "{assigned}"')
-        if (pod.get("spec") or {}).get("schedulingGates"):
-            raise errors.conflict(subject, f"pod {name} has non-empty .spec.schedulingGates")
+    def _binding(self, call: Call, options: WriteOptions) -> Decoded:
+        """The Binding in the body, checked (core/v1 ValidatePodBinding). Raises ApiError."""
+        body = payloads.read(None, call.request, options.field_validation)
+        decoded = decode(BINDINGS, self._registry.kinds.type(BINDINGS), body, options.field_validation)
+        target = decoded.obj.get("target") or {}
+        found = []
+        if target.get("kind") not in (None, "", "Node"):
+            found.append(causes.unsupported("target.kind", target["kind"], ("Node", "<empty>")))
+        if not target.get("name"):
+            found.append(causes.required("target.name"))
+        if found:
+            name = call.target.name or str(decoded.obj["metadata"].get("name") or "")
+            raise errors.invalid(subject_of(BINDINGS, name), found)
+        return decoded
 
     # --- eviction
 
     async def _evict(self, call: Call) -> Reply:
         """A delete with a body of another kind, which the pod's disruption budget pays for."""
-        eviction = _object(payloads.read(None, call.request).value, "Eviction")
+        writing = queries.write_options(call.query, call.user, call.request.header("user-agent"), creates=True)
+        decoded = self._eviction(call, writing)
+        eviction = decoded.obj
         name = (eviction.get("metadata") or {}).get("name") or call.target.name
         if name != call.target.name:
             raise errors.bad_request("name in URL does not match name in Eviction object")
         options = queries.delete_options(call.query, eviction.get("deleteOptions"), call.user)
-        writing = queries.write_options(call.query, call.user, call.request.header("user-agent"))
         options, writing = _both_dry(options, writing)
         pod = self._registry.latest(call.kind, call.namespace, name).object()
         await evictions.charge(self._registry, pod, writing, self._clock.now())
         await self._registry.delete(call.kind, call.namespace, name, options)
-        return answers.value(errors.success(code=201), 201)
+        return answers.value(errors.success(code=201), 201, decoded.warnings)
+
+    def _eviction(self, call: Call, options: WriteOptions) -> Decoded:
+        """The Eviction in the body, of any version that ever was. Raises ApiError 400."""
+        body = payloads.read(EVICTIONS, call.request, options.field_validation)
+        older = isinstance(body.value, dict) and body.value.get("apiVersion") == "policy/v1beta1"
+        if older:
+            body = msgspec.structs.replace(body, value={**body.value, "apiVersion": EVICTIONS.api_version})
+        return decode(EVICTIONS, self._registry.kinds.type(EVICTIONS), body, options.field_validation)
 
     # --- logs
 
     async def _log(self, call: Call) -> Reply:
+        log_options.check(call.query, call.target.name)
         entry = self._registry.get(call.kind, call.namespace, call.target.name)
         pod = entry.object()
         container = container_of(pod, call.query.get("container", ""))
@@ -151,14 +174,24 @@ def _both_dry(deleting: DeleteOptions, writing: WriteOptions) -> tuple[DeleteOpt
     return replace(deleting, dry_run=True), replace(writing, dry_run=True)
 
 
-def _object(value: Any, kind: str) -> Object:
-    if not isinstance(value, dict):
-        raise errors.bad_request(f"the body is not a {kind}")
-    return value
-
-
 def _set_scheduled(pod: Object, now: str) -> None:
     conditions = pod.setdefault("status", {}).setdefault("conditions", [])
     kept = [condition for condition in conditions if condition.get("type") != "PodScheduled"]
     scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now}
     pod["status"]["conditions"] = [*kept, scheduled]
+
+
+def _check_unbound(name: str, pod: Object, binding: Object) -> None:
+    metadata = pod["metadata"]
+    subject = errors.Subject("", "pods/binding", name, "Binding")
+    wanted_uid = (binding.get("metadata") or {}).get("uid")
+    if wanted_uid and wanted_uid != metadata["uid"]:
+        why = f"Precondition failed: UID in precondition: {wanted_uid}, UID in object meta: {metadata['uid']}"
+        raise errors.conflict(subject, why)
+    if metadata.get("deletionTimestamp"):
+        raise errors.conflict(subject, f"pod {name} is being deleted, cannot be assigned to a host")
+    assigned = (pod.get("spec") or {}).get("nodeName")
+    if assigned:
+        raise errors.conflict(subject, f'pod {name} is already assigned to node "{assigned}"')
+    if (pod.get("spec") or {}).get("schedulingGates"):
+        raise errors.conflict(subject, f"pod {name} has non-empty .spec.schedulingGates")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -9,14 +10,15 @@ import msgspec
 from fairway.engine.apiserver import errors
 from fairway.engine.apiserver.authentication import User
 from fairway.engine.apiserver.registry import DeleteOptions, PatchType, WriteOptions
-from fairway.engine.apiserver.resources import Cause
+from fairway.engine.apiserver.resources import Cause, causes
 
 Query = Mapping[str, str]
 
-_VALIDATIONS = ("Ignore", "Warn", "Strict")
-_POLICIES = ("Background", "Foreground", "Orphan")
+_VALIDATIONS = ("Ignore", "Strict", "Warn")
+_POLICIES = ("Foreground", "Background", "Orphan")
 _MANAGER_BYTES_MAX = 128
 _WHOLE = re.compile(r"[+-]?[0-9]+").fullmatch
+_VERSION = re.compile(r"v1((alpha|beta)[1-9])?|v2(beta[12])?").fullmatch
 _DIGITS_MAX = 100
 """Longer texts are out of range without being read, which takes Python quadratic time."""
 
@@ -92,9 +94,9 @@ def list_options(query: Query) -> ListOptions:
         timeout_seconds=number(query, "timeoutSeconds"),
         send_initial_events=flag(query, "sendInitialEvents") if "sendInitialEvents" in query else None,
     )
-    causes = _check_watch(options) if options.watch else _check_list(options)
-    if causes:
-        raise errors.invalid(errors.Subject("meta.k8s.io", "", "", "ListOptions"), causes)
+    found = _check_watch(options) if options.watch else _check_list(options)
+    if found:
+        raise errors.invalid(errors.Subject("meta.k8s.io", "", "", "ListOptions"), found)
     return options
 
 
@@ -145,8 +147,10 @@ def _check_watch(options: ListOptions) -> list[Cause]:
     return []
 
 
-def write_options(query: Query, user: User, user_agent: str, how: PatchType | None = None) -> WriteOptions:
-    """Raises ApiError 400 and 422."""
+def write_options(
+    query: Query, user: User, user_agent: str, how: PatchType | None = None, *, creates: bool = False
+) -> WriteOptions:
+    """Of a patch, when it says `how`; else of a create or an update. Raises ApiError 400 and 422."""
     manager, validation = query.get("fieldManager", ""), query.get("fieldValidation", "") or "Warn"
     apply = how is PatchType.APPLY
     found: list[Cause] = []
@@ -155,10 +159,10 @@ def write_options(query: Query, user: User, user_agent: str, how: PatchType | No
     found += _check_manager(manager, needed=apply)
     if "force" in query and how is not None and not apply:
         found.append(_forbidden("force", "may not be specified for non-apply patch"))
-    dry_run, causes = _dry_run(query.get("dryRun", ""))
-    if found + causes:
-        kind = "PatchOptions" if how else "UpdateOptions"
-        raise errors.invalid(errors.Subject("meta.k8s.io", "", "", kind), found + causes)
+    dry_run, broken = _dry_run(query.get("dryRun", ""))
+    if found + broken:
+        kind = "PatchOptions" if how else "CreateOptions" if creates else "UpdateOptions"
+        raise errors.invalid(errors.Subject("meta.k8s.io", "", "", kind), found + broken)
     manager = manager or _manager_of(user_agent)
     return WriteOptions(user, dry_run, manager, validation, flag(query, "force"))
 
@@ -170,15 +174,11 @@ def _check_manager(manager: str, *, needed: bool) -> list[Cause]:
         return [
             Cause("FieldValueTooLong", f"Too long: may not be more than {_MANAGER_BYTES_MAX} bytes", "fieldManager")
         ]
-    if not manager.isprintable():
-        return [
-            Cause(
-                "FieldValueInvalid",
-                f"Invalid value: {manager!r}: should only contain printable characters",
-                "fieldManager",
-            )
-        ]
-    return []
+    wrong = [(index, each) for index, each in enumerate(manager) if not each.isprintable()]
+    return [
+        causes.invalid("fieldManager", manager, f"invalid character U+{ord(each):04X} (at position {index})")
+        for index, each in wrong
+    ]
 
 
 def _manager_of(user_agent: str) -> str:
@@ -189,7 +189,9 @@ def _manager_of(user_agent: str) -> str:
 def _dry_run(text: str) -> tuple[bool, list[Cause]]:
     if text in ("", "All"):
         return text == "All", []
-    return False, [_unsupported("dryRun", text, ("All",))]
+    shown = ", ".join(f'"{each}"' for each in text.split(","))
+    why = f'Unsupported value: []string{{{shown}}}: supported values: "All"'
+    return False, [Cause("FieldValueNotSupported", why, "dryRun")]
 
 
 class _Preconditions(msgspec.Struct, frozen=True, rename="camel"):
@@ -207,22 +209,27 @@ class _DeleteBody(msgspec.Struct, frozen=True, rename="camel"):
 
 def delete_options(query: Query, body: object, user: User) -> DeleteOptions:
     """From the body, else from the query. Raises ApiError 400 and 422."""
-    if isinstance(body, dict) and body.get("kind") not in (None, "", "DeleteOptions"):
-        raise errors.bad_request("decoded object cannot be converted to DeleteOptions")
+    if isinstance(body, dict):
+        _check_delete_kind(body)
     try:
         said = msgspec.convert(body or {}, _DeleteBody)
     except msgspec.ValidationError as error:
         raise errors.bad_request(f"json: cannot unmarshal DeleteOptions: {error}") from error
     policy = said.propagation_policy or query.get("propagationPolicy") or None
     orphan = said.orphan_dependents
+    if orphan is None and "orphanDependents" in query:
+        orphan = flag(query, "orphanDependents")
+    dry_run, found = _dry_run(",".join(said.dry_run or ()) or query.get("dryRun", ""))
+    if policy is not None and orphan is not None:
+        why = "orphanDependents and deletionPropagation cannot be both set"
+        found.append(causes.invalid("propagationPolicy", policy, why))
+    if policy is not None and policy not in _POLICIES:
+        found.append(_unsupported("propagationPolicy", policy, (*_POLICIES, "nil")))
+    if found:
+        raise errors.invalid(errors.Subject("meta.k8s.io", "", "", "DeleteOptions"), found)
     if policy is None and orphan is not None:
         policy = "Orphan" if orphan else "Background"
     grace = said.grace_period_seconds
-    dry_run, causes = _dry_run(",".join(said.dry_run or ()) or query.get("dryRun", ""))
-    if policy is not None and policy not in _POLICIES:
-        causes.append(_unsupported("propagationPolicy", policy, (*_POLICIES, "nil")))
-    if causes:
-        raise errors.invalid(errors.Subject("meta.k8s.io", "", "", "DeleteOptions"), causes)
     conditions = said.preconditions or _Preconditions()
     return DeleteOptions(
         user=user,
@@ -232,6 +239,15 @@ def delete_options(query: Query, body: object, user: User) -> DeleteOptions:
         uid=conditions.uid,
         revision=conditions.resource_version,
     )
+
+
+def _check_delete_kind(body: Mapping[str, Any]) -> None:
+    """Every group has DeleteOptions of its versions, all of them alike. Raises ApiError 400."""
+    version = str(body.get("apiVersion") or "")
+    if body.get("kind") not in (None, "", "DeleteOptions"):
+        raise errors.bad_request("decoded object cannot be converted to DeleteOptions")
+    if version and not _VERSION(version.rpartition("/")[2]):
+        raise errors.bad_request(f'no kind "DeleteOptions" is registered for version "{version}"')
 
 
 def _forbidden(field: str, why: str) -> Cause:

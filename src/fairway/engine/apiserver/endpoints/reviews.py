@@ -44,7 +44,7 @@ class Reviews:
             raise errors.method_not_allowed()
         if forms.negotiate(call.request.header("accept"), "").style != forms.OBJECT:
             raise errors.not_acceptable(_MEDIA_TYPES)
-        options = queries.write_options(call.query, call.user, call.request.header("user-agent"))
+        options = queries.write_options(call.query, call.user, call.request.header("user-agent"), creates=True)
         body = payloads.read(call.kind, call.request, options.field_validation)
         decoded = decode(call.kind, self._kinds.type(call.kind), body, options.field_validation)
         obj = decoded.obj

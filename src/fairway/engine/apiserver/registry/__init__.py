@@ -3,6 +3,8 @@
 from fairway.engine.apiserver.registry import versions as versions
 from fairway.engine.apiserver.registry.allocation import ServiceAllocator as ServiceAllocator
 from fairway.engine.apiserver.registry.bodies import Body as Body
+from fairway.engine.apiserver.registry.bodies import Decoded as Decoded
+from fairway.engine.apiserver.registry.bodies import decode as decode
 from fairway.engine.apiserver.registry.definitions import Definitions as Definitions
 from fairway.engine.apiserver.registry.filters import EVERYTHING as EVERYTHING
 from fairway.engine.apiserver.registry.filters import Filter as Filter

@@ -81,7 +81,7 @@ class Registry:
             return await self.create(kind, namespace, _unversioned(kind, name, body), options, name)
         old = self._latest(kind, namespace, name)
         if subresource == _SCALE:
-            return await self._scale(kind, old, body.value, options)
+            return await self._scale(kind, old, body, options)
         decoded = self._decode(kind, body, options)
         if not decoded.obj["metadata"].get("name"):
             raise errors.bad_request("name must be provided")
@@ -103,7 +103,8 @@ class Registry:
         old = self._latest(kind, namespace, name)
         if subresource == _SCALE:
             shown = scale.scale_of(versions.current(kind, old), kind.scale_paths)
-            return await self._scale(kind, old, patches.patched(kind, None, how, shown, body.value), options)
+            patched = patches.patched(kind, self.kinds.type(scale.SCALES), how, shown, body.value)
+            return await self._scale(kind, old, Body(patched, body.duplicates), options)
         wanted = patches.patched(kind, self.kinds.type(kind), how, versions.current(kind, old), body.value)
         decoded = self._decode(kind, Body(wanted, body.duplicates), options)
         return await self._update(kind, old, decoded, options, subresource)
@@ -157,8 +158,11 @@ class Registry:
     async def _apply(
         self, kind: Kind, namespace: str, name: str, body: Body, options: WriteOptions, subresource: str
     ) -> Result:
+        warnings: tuple[str, ...] = ()
         if subresource == _SCALE:
-            body = Body(scale.configuration(kind, name, body.value), body.duplicates)
+            given = Body(msgspec.json.decode(msgspec.json.encode(body.value)), body.duplicates)
+            warnings = decode(scale.SCALES, self.kinds.type(scale.SCALES), given, options.field_validation).warnings
+            body = Body(scale.configuration(kind, name, body.value))
         wanted = _named(kind, namespace, name, body)
         old = self.store.latest(Key(resource_of(kind), namespace, name))
         if old is None and (subresource or wanted["metadata"].get("resourceVersion")):
@@ -167,17 +171,16 @@ class Registry:
         live, now = versions.current(kind, old) if old else None, timestamp(self._writes.now())
         merged = patches.applied(kind, self.kinds.type(kind), live, wanted, options, now, subresource)
         decoded = decode(kind, self.kinds.type(kind), Body(merged), IGNORE)
-        decoded = Decoded(decoded.obj, decoded.missing, checked.warnings)
+        decoded = Decoded(decoded.obj, decoded.missing, (*warnings, *checked.warnings))
         if old is None:
             entry = await self._writes.create(kind, namespace, decoded, options, owned=False)
             return Result(entry, decoded.warnings, created=True)
         return await self._update(kind, old, decoded, options, subresource, owned=False)
 
-    async def _scale(self, kind: Kind, old: Entry, wanted: Any, options: WriteOptions) -> Result:
-        if not isinstance(wanted, dict):
-            raise errors.bad_request("the body is not a Scale")
-        obj = scale.scaled(kind, versions.current(kind, old), wanted)
-        return await self._update(kind, old, Decoded(obj), options, _SCALE)
+    async def _scale(self, kind: Kind, old: Entry, body: Body, options: WriteOptions) -> Result:
+        wanted = decode(scale.SCALES, self.kinds.type(scale.SCALES), body, options.field_validation)
+        obj = scale.scaled(kind, versions.current(kind, old), wanted.obj)
+        return await self._update(kind, old, Decoded(obj, warnings=wanted.warnings), options, _SCALE)
 
     async def _delete(self, kind: Kind, entry: Entry, options: DeleteOptions) -> Entry:
         try:

@@ -3,6 +3,7 @@
 from fairway.engine.apiserver import errors
 from fairway.engine.apiserver.registry.kinds import subject_of
 from fairway.engine.apiserver.resources import Cause, Kind
+from fairway.engine.apiserver.resources.core_views import SCALES as SCALES
 from fairway.engine.apiserver.resources.custom import at
 from fairway.engine.apiserver.resources.kind import ScalePaths
 from fairway.engine.apiserver.store.entries import Object
@@ -30,8 +31,9 @@ def scaled(kind: Kind, obj: Object, scale: Object) -> Object:
     metadata = scale.get("metadata") or {}
     replicas = (scale.get("spec") or {}).get("replicas") or 0
     name = obj["metadata"]["name"]
-    if not isinstance(replicas, int) or isinstance(replicas, bool):
-        raise errors.bad_request("json: cannot unmarshal into Go struct field ScaleSpec.spec.replicas of type int32")
+    if (metadata.get("name") or name) != name:
+        given = metadata["name"]
+        raise errors.bad_request(f"the name of the object ({given}) does not match the name on the URL ({name})")
     if replicas < 0:
         why = f"Invalid value: {replicas}: must be greater than or equal to 0"
         subject = errors.Subject("autoscaling", "scales", name, KIND)

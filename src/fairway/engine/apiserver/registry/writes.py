@@ -116,7 +116,7 @@ class Writes:
             new = self._own(kind, before, new, options, change.subresource)
         if change.validated:
             found = validate_metadata(new, kind.name_rule, namespaced=kind.namespaced, old=before)
-            found += kind.validate(new, before)
+            found += kind.validate_parts.get(change.subresource, kind.validate)(new, before)
             causes += [*_unmentioned(decoded.missing, found), *found]
         self._refuse(kind, key.name, causes, claims)
         if identity.unchanged(new, before):
@@ -217,12 +217,12 @@ def _imagined(key: Key, obj: Object, old: Entry | None) -> Entry:
 
 
 def _check_preconditions(kind: Kind, old: Entry, options: DeleteOptions) -> None:
+    """In the words of upstream's BeforeDelete, which call the resource by its kind."""
+    subject = errors.Subject(kind.group, kind.kind, old.key.name)
     if options.uid is not None and options.uid != old.uid:
-        why = f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {old.uid}"
-        raise errors.conflict(subject_of(kind, old.key.name), why)
+        why = f"the UID in the precondition ({options.uid}) does not match the UID in record ({old.uid})"
+        raise errors.conflict(subject, f"{why}. The object might have been deleted and then recreated")
     if options.revision is not None and options.revision != str(old.revision):
-        why = (
-            f"Precondition failed: ResourceVersion in precondition: {options.revision}, "
-            f"ResourceVersion in object meta: {old.revision}"
-        )
-        raise errors.conflict(subject_of(kind, old.key.name), why)
+        found = f"the ResourceVersion in record ({old.revision})"
+        why = f"the ResourceVersion in the precondition ({options.revision}) does not match {found}"
+        raise errors.conflict(subject, f"{why}. The object might have been modified")

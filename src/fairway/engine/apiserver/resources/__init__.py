@@ -3,6 +3,7 @@
 from fairway.engine.apiserver.resources.certificates import CERTIFICATE_SIGNING_REQUESTS
 from fairway.engine.apiserver.resources.configmaps import CONFIG_MAPS
 from fairway.engine.apiserver.resources.controllerrevisions import CONTROLLER_REVISIONS
+from fairway.engine.apiserver.resources.core_views import BINDINGS, COMPONENT_STATUSES
 from fairway.engine.apiserver.resources.cronjobs import CRON_JOBS
 from fairway.engine.apiserver.resources.customresourcedefinitions import CUSTOM_RESOURCE_DEFINITIONS
 from fairway.engine.apiserver.resources.daemonsets import DAEMON_SETS
@@ -44,6 +45,8 @@ from fairway.engine.apiserver.resources.volume_claims import (
 
 KINDS: tuple[Kind, ...] = (
     # core
+    BINDINGS,
+    COMPONENT_STATUSES,
     CONFIG_MAPS,
     ENDPOINTS,
     EVENTS,

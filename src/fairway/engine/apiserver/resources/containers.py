@@ -206,9 +206,11 @@ def validate_field_reference(reference: Object, path: str, options: tuple[str, .
     return [] if chosen in options else [causes.unsupported(f"{path}.fieldPath", chosen, options)]
 
 
-def validate_resource_reference(reference: Object, path: str) -> list[Cause]:
-    """A reference to a limit or request of a container."""
+def validate_resource_reference(reference: Object, path: str, *, of_volume: bool = False) -> list[Cause]:
+    """A reference to a limit or request of a container; a volume belongs to none and has to name it."""
     resource = reference.get("resource") or ""
+    if of_volume and not reference.get("containerName"):
+        return [causes.required(f"{path}.containerName")]
     if not resource:
         return [causes.required(f"{path}.resource")]
     known = resource in RESOURCE_PATHS or resource.partition(".")[2].startswith("hugepages-")

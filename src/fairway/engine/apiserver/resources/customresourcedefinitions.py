@@ -98,7 +98,8 @@ def is_established(obj: Object) -> bool:
 def _validate(new: Object, old: Object | None) -> list[Cause]:
     spec = new.get("spec") or {}
     found = [*_name(new), *_group(new, spec), *_names(spec.get("names") or {}), *_scope(spec)]
-    found += [*_versions(spec), *_conversion(spec)]
+    before = (old.get("spec") or {}) if old is not None else {}
+    found += [*_versions(spec, before), *_conversion(spec)]
     if spec.get("preserveUnknownFields"):
         says = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
         found.append(causes.invalid("spec.preserveUnknownFields", True, says))
@@ -148,8 +149,9 @@ def _scope(spec: Object) -> Iterator[Cause]:
     yield from causes.one_of("spec.scope", spec.get("scope"), ("Cluster", "Namespaced"))
 
 
-def _versions(spec: Object) -> Iterator[Cause]:
+def _versions(spec: Object, before: Object) -> Iterator[Cause]:
     given = spec.get("versions") or []
+    known = {version.get("name"): _schema(version) for version in before.get("versions") or ()}
     if not given:
         yield causes.required(_VERSIONS)
     seen: set[str] = set()
@@ -159,19 +161,27 @@ def _versions(spec: Object) -> Iterator[Cause]:
         if name in seen:
             yield causes.invalid(_VERSIONS, name, "must contain unique version names")
         seen.add(name)
-        yield from _version(version, path)
+        yield from _version(version, path, known.get(name))
     if given and sum(bool(version.get("storage")) for version in given) != 1:
         yield causes.invalid(
             _VERSIONS, [v.get("name") for v in given], "must have exactly one version marked as storage version"
         )
 
 
-def _version(version: Object, path: str) -> Iterator[Cause]:
-    schema = (version.get("schema") or {}).get("openAPIV3Schema")
+def _schema(version: Object) -> Object | None:
+    found: Object | None = (version.get("schema") or {}).get("openAPIV3Schema")
+    return found
+
+
+def _version(version: Object, path: str, before: Object | None) -> Iterator[Cause]:
+    """Rules that were there `before` may cost what they cost."""
+    schema, where = _schema(version), f"{path}.schema.openAPIV3Schema"
     if schema is None:
-        yield causes.required(f"{path}.schema.openAPIV3Schema", "schemas are required")
+        yield causes.required(where, "schemas are required")
     else:
-        found = custom.faults(schema, f"{path}.schema.openAPIV3Schema")
+        found = custom.faults(schema, where)
+        if not found and schema != before:
+            found = custom.over_budget(schema, where)
         yield from (Cause(cause.reason, cause.message, cause.field) for cause in found)
     for index, column in enumerate(version.get("additionalPrinterColumns") or ()):
         yield from _column(column, f"{path}.additionalPrinterColumns[{index}]")

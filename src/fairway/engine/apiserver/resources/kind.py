@@ -172,6 +172,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     prepare_parts: Mapping[str, Callable[[Object, Object], None]] = {}
     """By subresource: what of an update through it counts."""
     validate: Callable[[Object, Object | None], list[Cause]] = accept
+    validate_parts: Mapping[str, Callable[[Object, Object], list[Cause]]] = {}
+    """By subresource: what is checked of an update through it, where that differs from `validate`."""
     selectable: Callable[[Object], dict[str, str]] = no_fields
     delete_returns_object: bool = False
     default_grace_seconds: Callable[[Object], int] | None = None

@@ -3,7 +3,7 @@
 import copy
 from typing import Any
 
-from fairway.engine.apiserver.resources import causes, ephemeral_containers, pod_row
+from fairway.engine.apiserver.resources import causes, ephemeral_containers, pod_row, resizing
 from fairway.engine.apiserver.resources.defaulting import child, fill
 from fairway.engine.apiserver.resources.kind import Cause, Kind, Object, count_generation, keep_status, only_status
 from fairway.engine.apiserver.resources.pod_defaults import containers, default_pod_spec, default_requests
@@ -29,7 +29,7 @@ def default(pod: Object) -> None:
 
 
 def prepare_create(pod: Object) -> None:
-    """A new pod is Pending; service account, priority and tolerations are what upstream's admission gives."""
+    """A new pod is Pending; service account and tolerations are what upstream's admission gives."""
     spec = pod["spec"]
     pod["metadata"]["generation"] = 1
     pod["status"] = {"phase": "Pending", "qosClass": quality_of_service(spec)}
@@ -37,9 +37,6 @@ def prepare_create(pod: Object) -> None:
         pod["status"]["conditions"] = [_gated()]
     fill(spec, "serviceAccountName", "default")
     spec["serviceAccount"] = spec["serviceAccountName"]
-    for key, value in (("priority", 0), ("preemptionPolicy", "PreemptLowerPriority")):
-        if spec.get(key) is None:
-            spec[key] = value
     _tolerate_lost_nodes(spec)
 
 
@@ -66,6 +63,18 @@ def validate(new: Object, old: Object | None) -> list[Cause]:
         return found + _only_later(spec)
     found += ephemeral_containers.validate(spec, old.get("spec") or {}, surroundings(spec))
     return found + _changes(spec, old.get("spec") or {})
+
+
+def validate_resize(new: Object, old: Object) -> list[Cause]:
+    """Through `resize`: a pod specification in which only amounts of processor and memory differ."""
+    spec, before = new.get("spec") or {}, old.get("spec") or {}
+    found = validate_pod_spec(spec, "spec")
+    if found:
+        return found
+    quality = (old.get("status") or {}).get("qosClass") or quality_of_service(before)
+    if quality_of_service(spec) != quality:
+        found.append(causes.invalid("spec", quality, "Pod QOS Class may not change as a result of resizing"))
+    return found + resizing.validate(new, old)
 
 
 def quality_of_service(spec: Object) -> str:
@@ -228,8 +237,9 @@ PODS = Kind(
     prepare_create=prepare_create,
     prepare_update=prepare_update,
     prepare_status=prepare_status,
-    prepare_parts={"ephemeralcontainers": ephemeral_containers.prepare},
+    prepare_parts={"ephemeralcontainers": ephemeral_containers.prepare, "resize": resizing.prepare},
     validate=validate,
+    validate_parts={"resize": validate_resize},
     selectable=selectable,
     delete_returns_object=True,
     default_grace_seconds=grace_seconds,

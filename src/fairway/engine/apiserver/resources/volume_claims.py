@@ -86,7 +86,8 @@ def validate_claim(new: Object, old: Object | None) -> list[Cause]:
     found += causes.invalid_each("spec.storageClassName", name, names.dns_subdomain(name)) if name else []
     if old is None or found or size is None:
         return found
-    return _claim_changes(spec, old.get("spec") or {}, size)
+    bound = (old.get("status") or {}).get("phase") == "Bound"
+    return _claim_changes(spec, old.get("spec") or {}, size, bound=bound)
 
 
 def validate_class(new: Object, old: Object | None) -> list[Cause]:
@@ -165,8 +166,8 @@ def _access(spec: Object) -> list[Cause]:
     return found
 
 
-def _claim_changes(new: Object, old: Object, size: str | int) -> list[Cause]:
-    free = ("resources", "volumeName", "volumeAttributesClassName")
+def _claim_changes(new: Object, old: Object, size: str | int, *, bound: bool) -> list[Cause]:
+    free = ("resources", "volumeName", "volumeAttributesClassName") if bound else ("volumeName",)
     frozen = [{key: value for key, value in spec.items() if key not in free} for spec in (new, old)]
     if old.get("volumeName") and new.get("volumeName") != old["volumeName"]:
         return [causes.forbidden("spec", _CLAIM_SAYS)]

@@ -5,7 +5,6 @@ from typing import Any
 from fairway.engine.apiserver.resources import causes, names
 from fairway.engine.apiserver.resources.container_resources import validate_quantity
 from fairway.engine.apiserver.resources.containers import (
-    FIELD_PATHS,
     validate_field_reference,
     validate_relative_path,
     validate_resource_reference,
@@ -19,7 +18,7 @@ SOURCES = (
     "scaleIO", "storageos", "csi", "ephemeral", "image",
 )  # fmt: skip
 HOST_PATH_TYPES = ("", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket")
-DOWNWARD_PATHS = tuple(path for path in FIELD_PATHS if path.startswith("metadata."))
+DOWNWARD_PATHS = ("metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid")
 _MODE_SAYS = "must be a number between 0 and 0777 (octal), both inclusive"
 _PROJECTIONS = ("secret", "configMap", "downwardAPI", "serviceAccountToken", "clusterTrustBundle", "podCertificate")
 
@@ -100,7 +99,7 @@ def _downward(source: Object, path: str) -> list[Cause]:
         elif field is not None:
             found += validate_field_reference(field, f"{at}.fieldRef", DOWNWARD_PATHS)
         elif resource is not None:
-            found += validate_resource_reference(resource, f"{at}.resourceFieldRef")
+            found += validate_resource_reference(resource, f"{at}.resourceFieldRef", of_volume=True)
     return found
 
 

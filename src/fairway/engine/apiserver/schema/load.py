@@ -24,6 +24,10 @@ class Schemas:
         """The group, version and kind of each built-in kind."""
         return iter(self._kinds)
 
+    def names(self) -> Iterator[str]:
+        """Of every definition."""
+        return iter(self._definitions)
+
     def kind(self, group: str, version: str, kind: str) -> Type | None:
         """The type of a kind, or None when it is not a built-in one."""
         name = self._kinds.get((group, version, kind))

@@ -1,38 +1,17 @@
 """OpenAPI v3 documents, one per group and version, from the compiled types and the table of kinds.
 
 They hold what clients use: kubectl's validation (a PATCH operation with `x-kubernetes-group-version-kind` and a
-`fieldValidation` parameter), `kubectl explain`, and structural merging of server-side apply.  They hold no prose.
+`fieldValidation` parameter), `kubectl explain`, and structural merging of server-side apply.
 """
 
 import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
+from fairway.engine.apiserver.schema.components import REFERENCE, Components, mark
+from fairway.engine.apiserver.schema.descriptions import NO_DESCRIPTIONS, Descriptions
 from fairway.engine.apiserver.schema.load import Schemas
-from fairway.engine.apiserver.schema.types import Shape, Type, item_of
 
-_REFERENCE: Final = "#/components/schemas/"
-_META: Final = "io.k8s.apimachinery.pkg.apis.meta.v1."
-_SPECIAL: Final[dict[Shape, tuple[str, dict[str, Any]]]] = {
-    Shape.QUANTITY: (
-        "io.k8s.apimachinery.pkg.api.resource.Quantity",
-        {"oneOf": [{"type": "string"}, {"type": "number"}]},
-    ),
-    Shape.INT_OR_STRING: (
-        "io.k8s.apimachinery.pkg.util.intstr.IntOrString",
-        {"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]},
-    ),
-    Shape.TIME: (_META + "Time", {"type": "string", "format": "date-time"}),
-    Shape.MICROTIME: (_META + "MicroTime", {"type": "string", "format": "date-time"}),
-}
-_SCALARS: Final[dict[Shape, dict[str, Any]]] = {
-    Shape.STRING: {"type": "string"},
-    Shape.BOOLEAN: {"type": "boolean"},
-    Shape.INT32: {"type": "integer", "format": "int32"},
-    Shape.INT64: {"type": "integer", "format": "int64"},
-    Shape.FLOAT64: {"type": "number", "format": "double"},
-    Shape.BYTES: {"type": "string", "format": "byte"},
-}
 # What one verb of a kind is called in a document: HTTP method, action.
 _OPERATIONS: Final = {
     "get": ("get", "get"),
@@ -50,8 +29,8 @@ _PATCH_TYPES: Final = (
     "application/apply-patch+yaml",
     "application/json-patch+json",
     "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
 )
+_STRATEGIC: Final = "application/strategic-merge-patch+json"
 
 
 class Kind(Protocol):
@@ -103,13 +82,14 @@ def document(
     group: str,
     version: str,
     custom: dict[str, dict[str, Any]] | None = None,
+    descriptions: Descriptions = NO_DESCRIPTIONS,
 ) -> dict[str, Any]:
     """The body of `/openapi/v3/<group version>` for those of `kinds` that belong to it.
 
     `custom` gives the schema (`openAPIV3Schema`) of kinds that are not built in, by kind.
     """
     served = [kind for kind in kinds if (kind.group, kind.version) == (group, version)]
-    components: dict[str, Any] = {}
+    components = Components(schemas, descriptions)
     for kind in served:
         if custom and kind.kind in custom:
             _add_custom(components, schemas, kind, custom[kind.kind])
@@ -119,7 +99,7 @@ def document(
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": schemas.version},
         "paths": {path: item for kind in served for path, item in _paths(schemas, kind).items()},
-        "components": {"schemas": dict(sorted(components.items()))},
+        "components": {"schemas": dict(sorted(components.made.items()))},
     }
 
 
@@ -131,99 +111,19 @@ def definition_name(schemas: Schemas, group: str, version: str, kind: str) -> st
     return ".".join((*reversed(group.split(".")), version, kind))
 
 
-def _add_kind(components: dict[str, Any], schemas: Schemas, kind: Kind) -> None:
+def _add_kind(components: Components, schemas: Schemas, kind: Kind) -> None:
     for name in (kind.kind, kind.list_kind):
         built_in = schemas.kind(kind.group, kind.version, name) if name else None
         if built_in is not None:
-            _add(components, schemas, built_in)
+            components.add(built_in)
 
 
-def _add(components: dict[str, Any], schemas: Schemas, type: Type) -> None:
-    """A named type and all that it refers to."""
-    if type.name in components:
-        return
-    schema: dict[str, Any] = {"type": "object"}
-    components[type.name] = schema
-    if type.fields:
-        schema["properties"] = {name: _expression(components, schemas, field) for name, field in type.fields.items()}
-    if type.required:
-        schema["required"] = list(type.required)
-    if schemas.named(type.name).atomic:
-        schema["x-kubernetes-map-type"] = "atomic"
-    marks = schemas.marks(type.name)
-    if marks:
-        schema["x-kubernetes-group-version-kind"] = [_mark(*mark) for mark in marks]
-
-
-def _expression(components: dict[str, Any], schemas: Schemas, type: Type) -> dict[str, Any]:
-    if type.name:
-        _add(components, schemas, type)
-        return _annotated({"allOf": [{"$ref": _REFERENCE + type.name}]}, type)
-    if type.shape in _SPECIAL:
-        name, schema = _SPECIAL[type.shape]
-        components.setdefault(name, schema)
-        return {"$ref": _REFERENCE + name}
-    if type.shape is Shape.LIST:
-        items = _expression(components, schemas, item_of(type))
-        return _annotated({"type": "array", "items": items}, type)
-    if type.shape is Shape.MAP:
-        values = _expression(components, schemas, item_of(type))
-        return _annotated({"type": "object", "additionalProperties": values}, type)
-    if type.shape is Shape.ANY:
-        return {"type": "object"} if type.accepts == {dict} else {"x-kubernetes-preserve-unknown-fields": True}
-    return _SCALARS[type.shape]
-
-
-def _annotated(schema: dict[str, Any], type: Type) -> dict[str, Any]:
-    """The merge rules of a field beside its type."""
-    if type.shape is Shape.LIST:
-        schema["x-kubernetes-list-type"] = "map" if type.keys else "set" if type.unique else "atomic"
-        if type.keys:
-            schema["x-kubernetes-list-map-keys"] = list(type.keys)
-    elif type.shape is Shape.MAP and type.atomic:
-        schema["x-kubernetes-map-type"] = "atomic"
-    strategies = [word for word, on in (("merge", type.merge), ("retainKeys", type.retain_keys)) if on]
-    if strategies:
-        schema["x-kubernetes-patch-strategy"] = ",".join(strategies)
-    if type.merge_key:
-        schema["x-kubernetes-patch-merge-key"] = type.merge_key
-    return schema
-
-
-def _add_custom(components: dict[str, Any], schemas: Schemas, kind: Kind, schema: dict[str, Any]) -> None:
-    """A kind of a CRD: its own schema with `metadata` made what it is, and its list."""
-    metadata = schemas.named(_META + "ObjectMeta")
-    _add(components, schemas, metadata)
-    properties = dict(schema.get("properties") or {})
-    properties["apiVersion"] = properties["kind"] = {"type": "string"}
-    properties["metadata"] = {"allOf": [{"$ref": _REFERENCE + metadata.name}]}
+def _add_custom(components: Components, schemas: Schemas, kind: Kind, raw: dict[str, Any]) -> None:
     name = definition_name(schemas, kind.group, kind.version, kind.kind)
-    mark = [_mark(kind.group, kind.version, kind.kind)]
-    own = {"type": "object"} | schema | {"properties": properties, "x-kubernetes-group-version-kind": mark}
-    components[name] = own
+    components.add_custom(name, mark(kind.group, kind.version, kind.kind), raw)
     if kind.list_kind:
         list_name = definition_name(schemas, kind.group, kind.version, kind.list_kind)
-        components[list_name] = _custom_list(components, schemas, kind, name)
-
-
-def _custom_list(components: dict[str, Any], schemas: Schemas, kind: Kind, item: str) -> dict[str, Any]:
-    metadata = schemas.named(_META + "ListMeta")
-    _add(components, schemas, metadata)
-    return {
-        "type": "object",
-        "required": ["items"],
-        "properties": {
-            "apiVersion": {"type": "string"},
-            "kind": {"type": "string"},
-            "metadata": {"allOf": [{"$ref": _REFERENCE + metadata.name}]},
-            "items": {"type": "array", "items": {"allOf": [{"$ref": _REFERENCE + item}]}},
-        },
-        "x-kubernetes-group-version-kind": [_mark(kind.group, kind.version, kind.list_kind)],
-    }
-
-
-def _mark(group: str, version: str, kind: str) -> dict[str, str]:
-    return {"group": group, "version": version, "kind": kind}
+        components.add_custom_list(list_name, mark(kind.group, kind.version, kind.list_kind), name)
 
 
 def _paths(schemas: Schemas, kind: Kind) -> dict[str, Any]:
@@ -257,25 +157,28 @@ def _item(
 
 def _operation(schemas: Schemas, kind: Kind, verb: str) -> dict[str, Any]:
     answer = kind.list_kind if verb == "list" else kind.kind
-    reference = {"$ref": _REFERENCE + definition_name(schemas, kind.group, kind.version, answer)}
+    reference = {"$ref": REFERENCE + definition_name(schemas, kind.group, kind.version, answer)}
     content = {"application/json": {"schema": reference}}
     operation: dict[str, Any] = {
         "responses": {"200": {"description": "OK", "content": content}},
         "x-kubernetes-action": _OPERATIONS[verb][1],
-        "x-kubernetes-group-version-kind": _mark(kind.group, kind.version, kind.kind),
+        "x-kubernetes-group-version-kind": mark(kind.group, kind.version, kind.kind),
     }
     if verb in _WRITES:
         operation["parameters"] = [_parameter(name, "query") for name in ("dryRun", "fieldManager", "fieldValidation")]
-        operation["requestBody"] = {"required": True, "content": _body(verb, reference)}
+        operation["requestBody"] = {"required": True, "content": _body(schemas, kind, verb, reference)}
     if verb == "patch":
         operation["parameters"].append(_parameter("force", "query", "boolean"))
     return operation
 
 
-def _body(verb: str, reference: dict[str, Any]) -> dict[str, Any]:
+def _body(schemas: Schemas, kind: Kind, verb: str, reference: dict[str, Any]) -> dict[str, Any]:
+    """kubectl reads here whether a kind takes strategic merge patches: those that are not built in do not."""
     if verb != "patch":
         return {"application/json": {"schema": reference}}
-    return {media: {"schema": {"type": "object"}} for media in _PATCH_TYPES}
+    built_in = schemas.kind(kind.group, kind.version, kind.kind) is not None
+    types = (*_PATCH_TYPES, _STRATEGIC) if built_in else _PATCH_TYPES
+    return {media: {"schema": {"type": "object"}} for media in types}
 
 
 def _parameter(name: str, place: str, type: str = "string") -> dict[str, Any]:

@@ -37,13 +37,13 @@ def document(documents: Iterable[Mapping[str, Any]], version: str) -> Document:
 
 
 def _schema(v3: Mapping[str, Any]) -> Document:
-    rules = {key: v3[key] for key in _RULES if key in v3}
+    rules = {key: v3[key] for key in ("description", *_RULES) if key in v3}
     reference = v3.get("$ref") or _only_reference(v3.get("allOf"))
     if reference:
         return {"$ref": _V2 + reference.removeprefix(_V3), **rules}
     if v3.get("oneOf") and not v3.get("properties"):
         # A quantity, or a number or a text: clients take such a string for either.
-        return {"type": "string", **({"format": v3["format"]} if "format" in v3 else {})}
+        return {"type": "string", **{key: v3[key] for key in ("description", "format") if key in v3}}
     schema = {key: v3[key] for key in _KEPT if v3.get(key)} | rules
     if v3.get("nullable") or v3.get("x-kubernetes-preserve-unknown-fields") or v3.get("x-kubernetes-int-or-string"):
         return {key: schema[key] for key in schema if key not in ("type", "format", "required", *_RULES)}

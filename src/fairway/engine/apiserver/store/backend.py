@@ -1,6 +1,6 @@
 """Where the store keeps its truth: the interface of a backend, and the one that forgets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -8,28 +8,20 @@ import msgspec
 
 from fairway.engine.apiserver.store.entries import DELETED, Event, Key
 
+StoredObject = tuple[str, str, int, bytes]
+"""Namespace, name, revision and body: plain, because there may be very many and a start waits for them."""
 
-class Row(msgspec.Struct, frozen=True):
-    """A stored object."""
-
-    key: Key
-    revision: int
-    data: bytes
-
-
-class LogRow(msgspec.Struct, frozen=True):
-    """A past change: `previous` is the body before it, None for a creation."""
-
-    key: Key
-    revision: int
-    type: str
-    previous: bytes | None
+LogRow = tuple[int, str, str, str, str, bytes | None]
+"""A past change: revision, resource, namespace, name, type, and the body before it (None for a creation)."""
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """Everything a backend knows. The log is in order of revision and complete after `compacted`."""
+    """Everything a backend knows: the objects of each resource by namespace and name, and the log by revision.
 
-    objects: Sequence[Row]
+    The log is complete after `compacted`; `revision` is that of no change, but the past ends with it.
+    """
+
+    objects: Mapping[str, Sequence[StoredObject]]
     log: Sequence[LogRow]
     revision: int
     compacted: int
@@ -63,26 +55,30 @@ class MemoryBackend:
     """Keeps everything until the process ends: for tests. Loading again gives what was committed."""
 
     def __init__(self) -> None:
-        self._objects: dict[Key, Row] = {}
+        self._objects: dict[Key, StoredObject] = {}
         self._log: list[LogRow] = []
         self._revision = 0
         self._compacted = 0
 
     def load(self) -> Loaded:
-        return Loaded(tuple(self._objects.values()), tuple(self._log), self._revision, self._compacted)
+        objects: dict[str, list[StoredObject]] = {}
+        for key in sorted(self._objects):
+            objects.setdefault(key.resource, []).append(self._objects[key])
+        return Loaded(objects, tuple(self._log), self._revision, self._compacted)
 
     def commit(self, batch: Sequence[Event]) -> None:
         for event in batch:
             previous = event.previous.data if event.previous else None
-            self._log.append(LogRow(event.key, event.revision, event.type, previous))
+            self._log.append((event.revision, *event.key, event.type, previous))
             self._revision = event.revision
             if event.type == DELETED:
                 self._objects.pop(event.key, None)
             else:
-                self._objects[event.key] = Row(event.key, event.revision, event.entry.data)
+                _, namespace, name = event.key
+                self._objects[event.key] = (namespace, name, event.revision, event.entry.data)
 
     def compact(self, revision: int) -> bool:
-        self._log = [row for row in self._log if row.revision > revision]
+        self._log = [row for row in self._log if row[0] > revision]
         self._compacted = max(self._compacted, revision)
         return False
 

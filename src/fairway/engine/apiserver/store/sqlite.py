@@ -6,9 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
-from fairway.engine.apiserver.store.backend import Loaded, LogRow, Row
+from fairway.engine.apiserver.store.backend import Loaded, LogRow, StoredObject
 from fairway.engine.apiserver.store.encryption import RESOURCES, GlassVault, Vault
 from fairway.engine.apiserver.store.entries import DELETED, Event, Key
 from fairway.engine.apiserver.store.errors import AlreadyOpen, Broken, CommitFailed, Corrupt, StoreError
@@ -29,11 +27,15 @@ _PUT = "INSERT OR REPLACE INTO obj VALUES (?, ?, ?, ?, ?, ?)"
 _RESEAL = "UPDATE obj SET data = ? WHERE resource = ? AND namespace = ? AND name = ?"
 _DROP = "DELETE FROM obj WHERE resource = ? AND namespace = ? AND name = ?"
 _LOG = "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)"
+_OBJECTS = "SELECT namespace, name, revision, data FROM obj WHERE resource = ? ORDER BY namespace, name"
+
+Sealed = tuple[bytes, str, str, str]
+"""A body to be written anew, and its key."""
 
 _JUMP = 1000
 """Added to the revision at every start: more than can have been assigned to writes that never became durable."""
 _COMPACT_SLICE_ROWS = 500
-CHECK_BYTES_MAX = 64 * 1024 * 1024
+CHECK_BYTES_MAX = 16 * 1024 * 1024
 """Larger files are checked by the checkpointer in the background, so that the API still answers at once."""
 
 
@@ -137,59 +139,47 @@ class SqliteBackend:
 
     def _read(self) -> Loaded:
         database = self._connected()
-        objects = [
-            Row(Key(resource, namespace, name), revision, data)
-            for resource, namespace, name, revision, data in database.execute(
-                "SELECT resource, namespace, name, revision, data FROM obj"
-            )
-        ]
-        log = [
-            LogRow(Key(resource, namespace, name), revision, change, previous)
-            for revision, resource, namespace, name, change, previous in database.execute(
-                "SELECT * FROM log ORDER BY revision"
-            )
-        ]
-        objects, log = self._unsealed(database, objects, log)
+        objects = {resource: database.execute(_OBJECTS, (resource,)).fetchall() for resource in _resources(database)}
+        log: list[LogRow] = database.execute("SELECT * FROM log ORDER BY revision").fetchall()
+        self._unseal(database, objects, log)
         meta: dict[str, int] = dict(database.execute("SELECT key, value FROM meta"))
-        newest = max((row.revision for row in objects), default=0)
-        revision = max(newest, log[-1].revision if log else 0, meta.get("revision", 0)) + _JUMP
+        newest = max((row[2] for rows in objects.values() for row in rows), default=0)
+        revision = max(newest, log[-1][0] if log else 0, meta.get("revision", 0)) + _JUMP
         started = (("revision", revision), ("epoch", meta.get("epoch", 0) + 1))
         database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", started)
         return Loaded(objects, log, revision, meta.get("compacted", 0))
 
-    def _unsealed(
-        self, database: sqlite3.Connection, objects: list[Row], log: list[LogRow]
-    ) -> tuple[list[Row], list[LogRow]]:
-        """What is encrypted in the clear; whatever another key (or none) had encrypted is written anew."""
+    def _unseal(self, database: sqlite3.Connection, objects: dict[str, list[StoredObject]], log: list[LogRow]) -> None:
+        """Put what is encrypted in the clear; whatever another key (or none) had encrypted is written anew."""
         vault = self._vault
-        stale = [row for row in objects if not vault.is_current(row.key, row.data)]
-        stale_log = [row for row in log if row.previous and not vault.is_current(row.key, row.previous)]
-        objects = [
-            msgspec.structs.replace(row, data=vault.unseal(row.key, row.data)) if row.key.resource in RESOURCES else row
-            for row in objects
-        ]
-        log = [
-            msgspec.structs.replace(row, previous=vault.unseal(row.key, row.previous))
-            if row.previous and row.key.resource in RESOURCES
-            else row
-            for row in log
-        ]
+        stale: list[Sealed] = []
+        for resource in RESOURCES & objects.keys():
+            for at, (namespace, name, revision, data) in enumerate(objects[resource]):
+                key = Key(resource, namespace, name)
+                plain = vault.unseal(key, data)
+                objects[resource][at] = (namespace, name, revision, plain)
+                if not vault.is_current(key, data):
+                    stale.append((vault.seal(key, plain), *key))
+        stale_log: list[tuple[bytes, int]] = []
+        for at, (revision, resource, namespace, name, change, previous) in enumerate(log):
+            if previous is None or resource not in RESOURCES:
+                continue
+            key = Key(resource, namespace, name)
+            plain = vault.unseal(key, previous)
+            log[at] = (revision, resource, namespace, name, change, plain)
+            if not vault.is_current(key, previous):
+                stale_log.append((vault.seal(key, plain), revision))
         if stale or stale_log:
-            self._reseal(database, {row.key for row in stale}, {row.revision for row in stale_log}, objects, log)
-        return objects, log
+            self._reseal(database, stale, stale_log)
 
     def _reseal(
-        self, database: sqlite3.Connection, keys: set[Key], revisions: set[int], objects: list[Row], log: list[LogRow]
+        self, database: sqlite3.Connection, objects: Sequence[Sealed], log: Sequence[tuple[bytes, int]]
     ) -> None:
         """In one transaction; what was there is overwritten, in the file and in its log, not only let go."""
         database.execute("PRAGMA secure_delete = ON")
         database.execute("BEGIN IMMEDIATE")
-        seal = self._vault.seal
-        database.executemany(_RESEAL, [(seal(row.key, row.data), *row.key) for row in objects if row.key in keys])
-        rows = [
-            (seal(row.key, row.previous), row.revision) for row in log if row.previous and row.revision in revisions
-        ]
-        database.executemany("UPDATE log SET previous = ? WHERE revision = ?", rows)
+        database.executemany(_RESEAL, objects)
+        database.executemany("UPDATE log SET previous = ? WHERE revision = ?", log)
         database.execute("COMMIT")
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         database.execute("PRAGMA secure_delete = OFF")
@@ -215,6 +205,15 @@ class SqliteBackend:
         if self._database is None:
             raise CommitFailed("the store is closed")
         return self._database
+
+
+def _resources(database: sqlite3.Connection) -> list[str]:
+    """Those that there are, by one search each: DISTINCT would read every row."""
+    found: list[str] = []
+    query = "SELECT resource FROM obj WHERE resource > ? ORDER BY resource LIMIT 1"
+    while row := database.execute(query, (found[-1] if found else "",)).fetchone():
+        found.append(row[0])
+    return found
 
 
 def check(database: sqlite3.Connection, path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from itertools import groupby
 from pathlib import Path
 
 from fairway.engine.apiserver.store.backend import Backend, MemoryBackend
@@ -11,7 +10,7 @@ from fairway.engine.apiserver.store.commits import Committer, Write
 from fairway.engine.apiserver.store.encryption import KeyFileVault
 from fairway.engine.apiserver.store.entries import ADDED, DELETED, MODIFIED, Entry, Event, Key, Object, encode
 from fairway.engine.apiserver.store.errors import Broken, CommitFailed, Conflict, Corrupt
-from fairway.engine.apiserver.store.history import History, rebuild
+from fairway.engine.apiserver.store.history import History
 from fairway.engine.apiserver.store.objects import Objects
 from fairway.engine.apiserver.store.sqlite import SqliteBackend
 from fairway.toolkit import logs
@@ -53,12 +52,9 @@ class Store:
     def open(self) -> None:
         """Load everything. Raises StoreError."""
         loaded = self._backend.load()
-        now = self._clock.monotonic()
+        self._objects = {resource: Objects(resource, rows) for resource, rows in loaded.objects.items()}
         self._history = History(loaded.compacted)
-        for event in rebuild(loaded.objects, loaded.log):
-            self._history.append(event, now)
-        for resource, rows in groupby(loaded.objects, lambda row: row.key.resource):
-            self._collection(resource).load(Entry(row.key, row.revision, row.data) for row in rows)
+        self._history.load(loaded.log, loaded.revision, self._clock.monotonic(), self.get)
         self.revision = self._assigned = loaded.revision
         loop = asyncio.get_running_loop()
         self._committer = Committer(self._backend, loop, self._done)
@@ -83,6 +79,10 @@ class Store:
         """Sorted by namespace and name."""
         objects = self._objects.get(resource)
         return objects.select(namespace) if objects else []
+
+    def counts(self) -> dict[str, int]:
+        """How many objects there are of each resource."""
+        return {resource: len(objects) for resource, objects in self._objects.items()}
 
     def select_at(self, resource: str, namespace: str | None, revision: int) -> list[Entry]:
         """What `select` gave at a past revision. Raises Expired."""
@@ -261,7 +261,7 @@ class Store:
 
     def _collection(self, resource: str) -> Objects:
         if resource not in self._objects:
-            self._objects[resource] = Objects()
+            self._objects[resource] = Objects(resource)
         return self._objects[resource]
 
 

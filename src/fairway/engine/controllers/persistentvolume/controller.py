@@ -90,6 +90,8 @@ class VolumeController:
             return  # the change brings another look
         if decided.bind is not None:
             await self._bind(claim, decided.bind)
+        elif decided.expand is not None:
+            await self._expand(claim, decided.expand)
         elif decided.provision is not None:
             await self._provision(claim, decided.provision)
         await self._report(claim, decided)
@@ -118,6 +120,17 @@ class VolumeController:
         status = drafts.bound_status(volume)
         if (claim.status.phase, dict(claim.status.capacity)) != ("Bound", status["capacity"]):
             await self._status(PERSISTENT_VOLUME_CLAIMS, metadata, status)
+
+    async def _expand(self, claim: PersistentVolumeClaim, volume: PersistentVolume) -> None:
+        """The volume first; its change brings another look, which gives the claim's status the new size."""
+        metadata, name = claim.metadata, volume.metadata.name
+        message = f"External resizer is resizing volume {name}"
+        await self._say(PERSISTENT_VOLUME_CLAIMS, metadata, Said("Normal", "Resizing", message))
+        await self._patch(PERSISTENT_VOLUMES, volume.metadata, drafts.expanded(claim))
+        log.info("expanded", claim=metadata.key, volume=name)
+        await self._say(
+            PERSISTENT_VOLUME_CLAIMS, metadata, Said("Normal", "VolumeResizeSuccessful", "Resize volume succeeded")
+        )
 
     async def _provision(self, claim: PersistentVolumeClaim, provision: Provision) -> None:
         metadata, name = claim.metadata, drafts.volume_name(claim)

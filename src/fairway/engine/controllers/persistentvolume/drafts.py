@@ -33,6 +33,7 @@ def default_class() -> Json:
         "provisioner": PROVISIONER,
         "reclaimPolicy": "Delete",
         "volumeBindingMode": "WaitForFirstConsumer",
+        "allowVolumeExpansion": True,  # a folder has no size of its own: there is nothing to be grown but the record
     }
 
 
@@ -97,6 +98,11 @@ def volume_binding(claim: PersistentVolumeClaim, volume: PersistentVolume) -> Ma
     if reference is None:
         body["metadata"] = {"annotations": {BY_CONTROLLER: "yes"}}
     return body
+
+
+def expanded(claim: PersistentVolumeClaim) -> Json:
+    """A patch that gives a volume the size that its claim asks for."""
+    return {"spec": {"capacity": {"storage": asked(claim).resources.requests["storage"]}}}
 
 
 def claim_binding(claim: PersistentVolumeClaim, volume: PersistentVolume) -> Mapping[str, Any] | None:

@@ -2,8 +2,9 @@
 
 import msgspec
 
-from fairway.engine.controllers.persistentvolume.matching import best, is_reserved, problem
+from fairway.engine.controllers.persistentvolume.matching import best, capacity, is_reserved, problem
 from fairway.engine.controllers.persistentvolume.snapshot import Seen, SeenVolume
+from fairway.kube.api import quantities
 from fairway.kube.api.storage import ClaimSpec, PersistentVolume, StorageClass, asked
 
 PROVISIONER = "fairway.dev/local-path"
@@ -29,13 +30,14 @@ class Provision(msgspec.Struct, frozen=True):
 
 
 class ClaimPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """At most one of `bind` and `provision`; `phase` is what the status must say, "" leaves it.
+    """At most one of `bind`, `expand` and `provision`; `phase` is what the status must say, "" leaves it.
 
     `finalizer` is whether the claim must have its finalizer, None leaves it.
     """
 
     phase: str = ""
     bind: PersistentVolume | None = None
+    expand: PersistentVolume | None = None
     provision: Provision | None = None
     finalizer: bool | None = None
     said: Said | None = None
@@ -68,9 +70,21 @@ def _bound(seen: Seen) -> ClaimPlan:
         message = "Bound claim has lost its PersistentVolume. Data on the volume is lost!"
         return ClaimPlan(phase="Lost", said=_warning("ClaimLost", message))
     if volume.spec.claim_ref is None or is_reserved(seen.claim, volume):
+        if _may_grow(seen, volume):
+            return ClaimPlan(phase="Bound", expand=volume)
         return ClaimPlan(phase="Bound", bind=volume)
     message = "Two claims are bound to the same volume, this one is bound incorrectly"
     return ClaimPlan(phase="Lost", said=_warning("ClaimMisbound", message))
+
+
+def _may_grow(seen: Seen, volume: PersistentVolume) -> bool:
+    """Whether the claim asks for more than the volume has, and the class lets volumes of ours grow."""
+    spec = asked(seen.claim)
+    storage_class = seen.classes.get(spec.storage_class_name or "")
+    ours = volume.metadata.annotations.get(PROVISIONED_BY) == PROVISIONER
+    if storage_class is None or not (ours and storage_class.allow_volume_expansion):
+        return False
+    return quantities.parse(spec.resources.requests.get("storage", 0)) > capacity(volume)
 
 
 def _unbound(seen: Seen) -> ClaimPlan:

@@ -115,6 +115,22 @@ class Group:
             if os.path.exists(f"{folder}/{name}"):
                 _write(f"{folder}/{name}", value)
 
+    def change(self, limits: Limits, parent_limits: Limits) -> tuple[str, ...]:
+        """Write other limits; the names of those that the kernel did not take.
+
+        Twice, as one may have to make room for another: the group above, or memory with swap, first when limits grow
+        and last when they shrink.
+        """
+        refused: list[str] = []
+        for folder in self.folders:
+            for _ in range(2):
+                self._limit(os.path.dirname(folder), parent_limits)
+                self._limit(folder, limits)
+            refused += [
+                name for name, value in limits.files(self.layout.unified) if not _took(f"{folder}/{name}", value)
+            ]
+        return tuple(refused)
+
     def kill(self) -> None:
         """KILL every process in it, again until none is left, as they may fork meanwhile."""
         for folder in self.folders[:1]:
@@ -183,6 +199,14 @@ def _read(path: str) -> str:
             return file.read()
     except OSError:
         return ""
+
+
+def _took(path: str, value: str) -> bool:
+    """Whether a limit that this machine has is what was written: the kernel rounds memory down to pages."""
+    found = _read(path).strip()
+    if not found or found == value:
+        return True
+    return found.isdigit() and value.isdigit() and 0 <= int(value) - int(found) < os.sysconf("SC_PAGE_SIZE")
 
 
 def _write(path: str, value: str) -> None:

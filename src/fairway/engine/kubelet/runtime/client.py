@@ -22,11 +22,12 @@ from fairway.engine.kubelet.runtime.errors import (
     ContainerUnknown,
     ExecFailed,
     ExecTimedOut,
+    LimitRefused,
     RuntimeRefused,
     RuntimeUnavailable,
 )
 from fairway.engine.kubelet.runtime.logs import timestamp
-from fairway.engine.kubelet.runtime.model import ContainerSpec, ContainerState, ExecResult, SandboxState
+from fairway.engine.kubelet.runtime.model import ContainerSpec, ContainerState, ExecResult, Limits, SandboxState
 from fairway.toolkit import files
 
 _END_SECONDS = 10.0
@@ -72,14 +73,21 @@ class Runtime:
     # sandboxes
 
     async def create_sandbox(
-        self, id: str, hostname: str, *, host_network: bool = False, share_processes: bool = False
+        self,
+        id: str,
+        hostname: str,
+        *,
+        host_network: bool = False,
+        share_processes: bool = False,
+        sysctls: tuple[tuple[str, str], ...] = (),
     ) -> SandboxState:
         """Make the namespaces that the containers of a pod share; one that is there stays as it is.
 
         With `host_network` they use the node's own network; with `share_processes` they see each other's processes.
+        `sysctls` are settings of their network and of their shared memory.
         """
         options = {"host_network": host_network, "share_processes": share_processes}
-        await self._ask(wire.SANDBOX, {"id": id, "hostname": hostname, **options})
+        await self._ask(wire.SANDBOX, {"id": id, "hostname": hostname, **options, "sysctls": sysctls})
         return self._sandbox(id)
 
     async def remove_sandbox(self, id: str) -> None:
@@ -117,6 +125,19 @@ class Runtime:
     async def signal(self, id: str, signal_number: int) -> None:
         """Send a signal to process 1 of a container; one that has ended is left alone. Raises ContainerUnknown."""
         self._kill(self._known(id), signal_number)
+
+    async def resize(self, id: str, own: Limits, shared: Limits) -> None:
+        """Change the limits of a running container and those of its pod.
+
+        Raises ContainerUnknown, LimitRefused when the kernel did not take one.
+        """
+        record = self._known(id)
+        if self._state(record).status != "running":
+            return
+        group = cgroups.Group(cgroups.Layout(), record.spec.cgroup)
+        refused = group.change(_limits(own), _limits(shared))
+        if refused:
+            raise LimitRefused(f"the kernel did not take {', '.join(refused)}")
 
     async def list(self) -> tuple[ContainerState, ...]:
         """All containers that were not removed, also those that have ended; starts watching those that run."""
@@ -322,6 +343,10 @@ class Runtime:
         Path(spec.state_path).unlink(missing_ok=True)
         Path(attachment.path(str(self._run_dir), spec.id)).unlink(missing_ok=True)
         Path(records.path(str(self._run_dir), spec.id)).unlink(missing_ok=True)
+
+
+def _limits(wanted: Limits) -> cgroups.Limits:
+    return cgroups.Limits(wanted.memory_bytes, wanted.cpu_quota_us, wanted.cpu_shares, None)
 
 
 async def _ends(handle: int, seconds: float) -> bool:

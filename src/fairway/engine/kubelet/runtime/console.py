@@ -97,7 +97,7 @@ class Console:
             if events & ~select.POLLOUT and not self._read(fd):
                 self._open.remove(fd)
         elif fd == self._listener.fileno():
-            self._accept()
+            self._greet()
         elif fd in self._clients:
             self._serve(self._clients[fd], events)
 
@@ -131,14 +131,23 @@ class Console:
 
     # --- clients
 
-    def _accept(self) -> None:
+    def _greet(self) -> None:
+        """Take in everybody who has come so far and hear what they want."""
+        while self._accept():
+            pass
+        for client in tuple(self._clients.values()):
+            if not client.wanted:
+                self._receive(client)
+
+    def _accept(self) -> bool:
         try:
             with socket.socket(fileno=os.dup(self._listener.fileno())) as listener:
                 channel, _ = listener.accept()
         except OSError:
-            return
+            return False
         channel.setblocking(False)
         self._clients[channel.fileno()] = _Client(channel)
+        return True
 
     def _serve(self, client: _Client, events: int) -> None:
         if events & select.POLLOUT and client.unsent:
@@ -177,6 +186,7 @@ class Console:
         if kind == HELLO:
             client.wanted = payload
         elif kind == STDIN and STDIN in client.wanted:
+            self._greet()  # who came before this input sees what it leads to
             self._input += payload if self._stdin is not None else b""
             self._feed()
         elif kind == RESIZE and self._master is not None and len(payload) == SIZE.size:

@@ -55,6 +55,7 @@ def become(
         )
         if spec.tty:
             stdio = terminal.open_for_program(console.fileno())
+            rootfs.attach_console(stdio.stdout)
         account = privileges.Account(spec.uid, spec.gid, spec.groups)
         program.reset_process()
         program.run(spec.args, spec.env, spec.cwd, account, who, stdio, die_with_parent=True)

@@ -23,3 +23,7 @@ class ExecFailed(RuntimeRefused):
 
 class ExecTimedOut(TimeoutError):
     """A command in a container took too long and was killed with all its children."""
+
+
+class LimitRefused(RuntimeRefused):
+    """The kernel did not take a limit: less memory, for example, than is in use."""

@@ -91,6 +91,14 @@ class SandboxState(msgspec.Struct, frozen=True, kw_only=True):
     netns_path: str
 
 
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits to change while containers run; None leaves one alone. Quotas are per 100 ms."""
+
+    memory_bytes: int | None = None
+    cpu_quota_us: int | None = None
+    cpu_shares: int | None = None
+
+
 class ExecResult(msgspec.Struct, frozen=True, kw_only=True):
     """How a command inside a container ended; a command killed by signal n has exit code 128 + n."""
 

@@ -33,7 +33,7 @@ def start(
     """Make and start a container; its process 1, which becomes a child of the nearest subreaper, the shim.
 
     Moves this process into a mount namespace of its own, where the container's root is mounted: so it ends with the
-    container. Raises OciFailure, OSError.
+    container. Raises OciFailure, rootfs.MountFailure, OSError.
     """
     bundle = folder(run_dir, spec.id)
     os.makedirs(bundle, mode=0o700, exist_ok=True)
@@ -41,9 +41,12 @@ def start(
     linux.unshare(linux.CLONE_NEWNS)
     linux.mount(None, "/", None, linux.MS_REC | linux.MS_SLAVE)
     rootfs.overlay(spec.layers, spec.upper_dir, spec.work_dir, spec.merged_dir)
+    rootfs.refuse_links(spec.merged_dir)
     account = _account(spec)
     target = _pid_namespace(run_dir, spec, namespaces)
-    body = oci_config.config(spec, account, spec.merged_dir, oci_config.home_of(run_dir, spec), target)
+    limited = bool(group.layout.enforced)
+    home = oci_config.home_of(run_dir, spec)
+    body = oci_config.config(spec, account, spec.merged_dir, home, target, limited=limited)
     _write(f"{bundle}/config.json", json.dumps(body))
     os.chdir(bundle)
     base = _command(spec.oci_runtime, run_dir)
@@ -56,8 +59,10 @@ def start(
     with open("pid", encoding="ascii") as file:
         pid = int(file.read())
     try:
+        if not spec.privileged:
+            _refuse_devices(pid)
         _run([*base, "start", spec.id], (), stdio)
-    except OciFailure:
+    except (OciFailure, OSError):
         os.kill(pid, 9)
         raise
     return pid
@@ -176,6 +181,23 @@ def _pass_on(listener: socket.socket, console: int) -> None:
         os.close(fd)
     channel.close()
     listener.close()
+
+
+def _refuse_devices(container: int) -> None:
+    """In a child, as it has to move into the container's mount namespace. Raises OciFailure."""
+    target = os.pidfd_open(container)
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            rootfs.refuse_devices(target)
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(target)
+    _, status = os.waitpid(pid, 0)
+    if status:
+        raise OciFailure("device files of the container's root cannot be switched off")
 
 
 def _write(path: str, text: str) -> None:

@@ -10,8 +10,13 @@ _NO_EXTRAS = ["nosuid", "noexec", "nodev"]
 _KINDS = {"net": "network", "ipc": "ipc", "uts": "uts"}
 
 
-def config(spec: Spec, account: privileges.Account, root: str, home: str, pid_namespace: str) -> Json:
-    """`home` is the folder of the sandbox ("" for none), `pid_namespace` the path of one that is there, if any."""
+def config(
+    spec: Spec, account: privileges.Account, root: str, home: str, pid_namespace: str, *, limited: bool = True
+) -> Json:
+    """`home` is the folder of the sandbox ("" for none), `pid_namespace` the path of one that is there, if any.
+
+    Not `limited` is where this machine lets us make no control groups: runc insists on one that is named.
+    """
     names = privileges.available(privileges.kept(spec.capabilities_add, spec.capabilities_drop))
     kept = [f"CAP_{name}" for name in sorted(names)]
     return {
@@ -34,10 +39,16 @@ def config(spec: Spec, account: privileges.Account, root: str, home: str, pid_na
         "mounts": _mounts(spec, home),
         "linux": {
             "namespaces": _namespaces(home, pid_namespace),
-            "cgroupsPath": f"/{spec.cgroup}" if spec.cgroup else f"/fairway-{spec.id}",
-            "resources": {"devices": [{"allow": spec.privileged, "access": "rwm"}]},
+            **(_group(spec) if limited else {}),
             **_protected(spec, names),
         },
+    }
+
+
+def _group(spec: Spec) -> Json:
+    return {
+        "cgroupsPath": f"/{spec.cgroup}" if spec.cgroup else f"/fairway-{spec.id}",
+        "resources": {"devices": [{"allow": spec.privileged, "access": "rwm"}]},
     }
 
 
@@ -53,6 +64,7 @@ def _namespaces(home: str, pid_namespace: str) -> list[Json]:
 def _mounts(spec: Spec, home: str) -> list[Json]:
     shm = sandbox_shm(home) or {"type": "tmpfs", "source": "shm", "options": [*_NO_EXTRAS, "mode=1777", "size=65536k"]}
     sys_options = [*_NO_EXTRAS, "rw" if spec.privileged else "ro"]
+    bound = rootfs.in_user_namespace()  # by the runtime, as nobody can make device files there
     made: list[Json] = [
         {"destination": "/proc", "type": "proc", "source": "proc", "options": _NO_EXTRAS},
         {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": sys_options},
@@ -60,7 +72,8 @@ def _mounts(spec: Spec, home: str) -> list[Json]:
             "destination": "/dev",
             "type": "tmpfs",
             "source": "tmpfs",
-            "options": ["nosuid", "strictatime", "mode=755", "size=65536k"],
+            # As everywhere, no device file works but those that are bound: crun knows no device cgroup here.
+            "options": ["nosuid", *([] if bound else ["nodev"]), "strictatime", "mode=755", "size=65536k"],
         },
         {
             "destination": "/dev/pts",
@@ -71,9 +84,8 @@ def _mounts(spec: Spec, home: str) -> list[Json]:
         {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": _NO_EXTRAS},
         {"destination": "/dev/shm", **shm},
     ]
-    if spec.privileged:
-        others = set(rootfs.all_devices()) - set(rootfs.DEVICES)  # those the runtime makes itself
-        made += [_bind(f"/dev/{name}", f"/dev/{name}", ["bind", "rw"]) for name in sorted(others)]
+    devices = set(rootfs.all_devices() if spec.privileged else rootfs.DEVICES) - set(rootfs.DEVICES if bound else ())
+    made += [_bind(f"/dev/{name}", f"/dev/{name}", ["bind", "rw"]) for name in sorted(devices)]
     # Parents first, so that a volume inside another volume is not hidden by it.
     ordered = sorted(spec.volumes, key=lambda volume: os.path.normpath(volume.target).count("/"))
     return made + [_volume(volume) for volume in ordered]
@@ -85,12 +97,17 @@ def sandbox_shm(home: str) -> Json | None:
 
 
 def _volume(volume: Volume) -> Json:
+    """Raises rootfs.MountFailure when there is nothing at the source."""
     if volume.kind == "tmpfs":
         size = [f"size={volume.size_bytes}"] if volume.size_bytes else []
         options = ["nosuid", "nodev", "mode=1777", *size]
         return {"destination": volume.target, "type": "tmpfs", "source": "tmpfs", "options": options}
     options = ["rbind", "rprivate", "ro" if volume.read_only else "rw"]
-    return _bind(volume.source, volume.target, options if rootfs.is_device(volume.source) else [*options, "nodev"])
+    try:
+        device = rootfs.is_device(volume.source)
+    except OSError as error:
+        raise rootfs.failure(volume.source, volume.target, error) from error
+    return _bind(volume.source, volume.target, options if device else [*options, "nodev"])
 
 
 def _bind(source: str, target: str, options: list[str]) -> Json:

@@ -69,10 +69,14 @@ def _be(home: str, ready: int) -> None:
         for fd in (0, 1, 2):
             os.dup2(null, fd)
         _forget_arguments()
+        user = _user()
+        if user == 0:  # the same as the pod's root, who then could look into our memory
+            linux.prctl(linux.PR_SET_DUMPABLE, 0)
         _empty_root(home)
         os.dup2(ready, 3)
+        ready = 3
         linux.close_range(4)
-        account = privileges.Account(_NOBODY, _NOBODY, ())
+        account = privileges.Account(user, user, ())
         filter_code = seccomp.program(frozenset())
         privileges.give_up(account, frozenset(), no_new_privileges=True, filter_code=filter_code)
         os.write(3, b"ready")
@@ -83,6 +87,13 @@ def _be(home: str, ready: int) -> None:
         os.write(ready, f"{type(error).__name__}: {error}".encode())
     finally:
         os._exit(1)
+
+
+def _user() -> int:
+    """Nobody, or root of a user namespace that has no other users."""
+    with open("/proc/self/uid_map", encoding="ascii") as file:
+        ranges = [[int(word) for word in line.split()] for line in file]
+    return _NOBODY if any(first <= _NOBODY < first + count for first, _, count in ranges) else 0
 
 
 def _forget_arguments() -> None:

@@ -79,14 +79,15 @@ def _take(volume: Volume) -> int:
             linux.mount_setattr(tree, set_flags=linux.MOUNT_ATTR_RDONLY, recursive=True)
         return tree
     except OSError as error:
-        raise _failure(volume.source or volume.kind, volume.target, error) from error
+        raise failure(volume.source or volume.kind, volume.target, error) from error
 
 
 def _is(fd: int, *kinds: int) -> bool:
     return stat.S_IFMT(os.fstat(fd).st_mode) in kinds
 
 
-def _failure(source: str, target: str, error: OSError) -> MountFailure:
+def failure(source: str, target: str, error: OSError) -> MountFailure:
+    """What containers' users are told when a mount cannot be made: the words of runc."""
     return MountFailure(f'error mounting "{source}" to rootfs at "{target}": {os.strerror(error.errno or 0).lower()}')
 
 
@@ -129,7 +130,7 @@ def overlay(layers: tuple[str, ...], upper: str, work: str, merged: str) -> None
     os.chmod(upper, 0o755)  # it becomes the container's `/`
     lower = ":".join(_by_descriptor(layer) for layer in layers)
     options = f"lowerdir={lower},upperdir={_by_descriptor(upper)},workdir={_by_descriptor(work)}"
-    if _in_user_namespace():
+    if in_user_namespace():
         options += ",userxattr"
     linux.mount("overlay", merged, "overlay", linux.MS_NODEV, options)
 
@@ -138,9 +139,34 @@ def _by_descriptor(folder: str) -> str:
     return f"/proc/self/fd/{os.open(folder, _FOLDER | os.O_CLOEXEC)}"
 
 
-def _in_user_namespace() -> bool:
+def in_user_namespace() -> bool:
+    """Whether root here is somebody else's ordinary user: the kernel lets no device file of ours work then."""
     with open("/proc/self/uid_map", encoding="utf-8") as file:
         return file.read().split() != ["0", "0", "4294967295"]
+
+
+def refuse_links(merged: str) -> None:
+    """Refuse an image whose own folders are links, before an OCI runtime mounts over them. Raises MountFailure."""
+    for name in ("proc", "dev", "sys"):
+        if os.path.islink(f"{merged}/{name}"):
+            raise MountFailure(f'"/{name}" of the image is a symbolic link: it must be a folder')
+
+
+def refuse_devices(process: int) -> None:
+    """Let no device file on the root of another process work, whatever it may mknod. Raises OSError.
+
+    An OCI runtime mounts the root once more and forgets what was set before. Moves this process into the other's mount
+    namespace: it is good for nothing else afterwards, and must not import anything.
+    """
+    linux.setns(process, linux.CLONE_NEWNS)
+    root = os.open("/", _FOLDER | os.O_CLOEXEC)
+    linux.mount_setattr(root, set_flags=linux.MOUNT_ATTR_NODEV)
+
+
+def attach_console(slave: int) -> None:
+    """Make the container's terminal its /dev/console too."""
+    tree = linux.open_tree(os.ttyname(slave))
+    _attach(tree, os.open("/dev/console", os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o620))
 
 
 def _change_root(merged: str) -> None:
@@ -182,7 +208,7 @@ def _attach_volume(volume: Volume, tree: int) -> None:
         flags = _FOLDER if is_folder else os.O_PATH
         _attach(tree, linux.openat2(linux.AT_FDCWD, volume.target, flags, linux.RESOLVE_NO_MAGICLINKS))
     except OSError as error:
-        raise _failure(volume.source or volume.kind, volume.target, error) from error
+        raise failure(volume.source or volume.kind, volume.target, error) from error
 
 
 def _make_target(path: str, is_folder: bool) -> None:

@@ -34,9 +34,18 @@ def exists(run_dir: str, sandbox: str) -> bool:
 
 
 def create(
-    run_dir: str, sandbox: str, hostname: str, *, host_network: bool = False, share_processes: bool = False
+    run_dir: str,
+    sandbox: str,
+    hostname: str,
+    *,
+    host_network: bool = False,
+    share_processes: bool = False,
+    sysctls: tuple[tuple[str, str], ...] = (),
 ) -> None:
-    """Make a sandbox; one that is there stays as it is. Moves this process into it: call it in a forked child."""
+    """Make a sandbox; one that is there stays as it is. Moves this process into it: call it in a forked child.
+
+    Raises OSError, also for a value of `sysctls` that the kernel does not take.
+    """
     if exists(run_dir, sandbox):
         return
     remove(run_dir, sandbox)
@@ -47,6 +56,8 @@ def create(
     if not host_network:
         linux.unshare(linux.CLONE_NEWNET)
         _set_up_network()
+    for name, value in sysctls:
+        _set(name, value)
     if share_processes:
         pause.start(home)
     linux.mount("shm", f"{home}/shm", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC, _SHM_OPTIONS)
@@ -60,10 +71,18 @@ def _set_up_network() -> None:
         netlink.set_up(_LOOPBACK)
     for name, value in _SYSCTLS.items():
         try:
-            with open(f"/proc/sys/net/ipv4/{name}", "w", encoding="utf-8") as file:
-                file.write(value)
+            _set(f"net.ipv4.{name}", value)
         except OSError:
             continue  # not writable here: then only root may do these things in the pod
+
+
+def _set(name: str, value: str) -> None:
+    path = "/proc/sys/" + name.replace(".", "/")
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(value)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot set sysctl {name} to {value!r}: {error.strerror}") from error
 
 
 def remove(run_dir: str, sandbox: str) -> None:

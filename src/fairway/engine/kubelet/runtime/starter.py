@@ -19,6 +19,7 @@ from fairway.engine.kubelet.runtime import (
     oci,
     processes,
     records,
+    rootfs,
     sandbox,
     wire,
 )
@@ -82,7 +83,7 @@ def run(
             pid = oci.start(run_dir, spec, namespaces, group, given, console.fileno())
         else:
             pid = _start(run_dir, spec, namespaces, group, given, console)
-    except oci.OciFailure as error:
+    except (oci.OciFailure, rootfs.MountFailure) as error:
         group.remove()
         oci.clean(run_dir, spec.id, spec.cgroup)
         message = f"{_OCI_PREFIX}{error}: unknown"

@@ -106,15 +106,18 @@ def _be_alone() -> None:
 
 
 def _listen(address: str) -> socket.socket:
+    """Whoever sees the address can connect to it: it gets its name only once it is listened on."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    unfinished = f"{address}.new"
     try:
-        os.unlink(address)  # left by a zygote that was killed
+        os.unlink(unfinished)  # left by a zygote that was killed
     except FileNotFoundError:
         pass
     os.umask(0o177)
-    listener.bind(address)
+    listener.bind(unfinished)
     os.umask(0o022)
     listener.listen(_BACKLOG)
+    os.rename(unfinished, address)
     return listener
 
 
@@ -162,7 +165,8 @@ def _answer(channel: socket.socket, run_dir: str) -> None:
         else:
             names = ("host_network", "share_processes")
             options = {name: bool(request.get(name)) for name in names}
-            sandbox.create(run_dir, request["id"], request["hostname"], **options)
+            sysctls = tuple((str(name), str(value)) for name, value in request["sysctls"])
+            sandbox.create(run_dir, request["id"], request["hostname"], sysctls=sysctls, **options)
             wire.send(channel, {})
     except (OSError, ValueError, KeyError) as error:
         wire.send(channel, {"error": str(error)})

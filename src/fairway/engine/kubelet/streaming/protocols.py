@@ -13,7 +13,7 @@ _COMMAND_WEBSOCKETS = (
 )  # fmt: skip
 _COMMAND_SPDY = ("v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io", "")
 _TUNNEL = "SPDY/3.1+portforward.k8s.io"
-_FORWARD_WEBSOCKETS = (_TUNNEL, "v4.channel.k8s.io", "v4.base64.channel.k8s.io")
+_FORWARD_WEBSOCKETS = (_TUNNEL, "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "")
 _FORWARD_SPDY = ("portforward.k8s.io", "")
 
 

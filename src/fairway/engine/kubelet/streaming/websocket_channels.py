@@ -30,7 +30,8 @@ class WebSocketChannel:
             await self._connection.send(self._number, data[start : start + _PIECE_BYTES])
 
     async def end(self) -> None:
-        """The protocol has no word for it."""
+        """The protocol has no word for it, so that a client cannot answer it by ending its side: both are over."""
+        await self.inbox.end()
 
 
 class WebSocketChannels:

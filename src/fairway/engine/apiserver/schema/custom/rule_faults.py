@@ -33,16 +33,25 @@ _TYPES: Final = frozenset(
 )
 
 
-def faults_of_rules(raw: Raw, path: str) -> Iterator[Cause]:
-    """What is wrong with the rules of a sound schema."""
-    from_items = [(field, f"{path}.properties[{name}]") for name, field in (raw.get("properties") or {}).items()]
-    for key in ("items", "additionalProperties"):
-        if isinstance(raw.get(key), dict):
-            from_items.append((raw[key], f"{path}.{key}"))
+def faults_of_rules(raw: Raw, path: str, uncorrelated: str = "") -> Iterator[Cause]:
+    """What is wrong with the rules of a sound schema; `uncorrelated` is where old and new values stop to match."""
     for index, rule in enumerate(raw.get("x-kubernetes-validations") or ()):
-        yield from _faults_of_rule(raw, rule, f"{path}.x-kubernetes-validations[{index}]")
-    for inner, where in from_items:
-        yield from faults_of_rules(inner, where)
+        where = f"{path}.x-kubernetes-validations[{index}]"
+        yield from _faults_of_rule(raw, rule, where)
+        source = str(rule.get("rule") or "")
+        if uncorrelated and uses(source, "oldSelf"):
+            says = f"oldSelf cannot be used on the uncorrelatable portion of the schema within {uncorrelated}"
+            yield causes.invalid(f"{where}.rule", source, says)
+    for name, field in (raw.get("properties") or {}).items():
+        inside = uncorrelated or (path if raw.get("x-kubernetes-map-type") == "atomic" else "")
+        yield from faults_of_rules(field, f"{path}.properties[{name}]", inside)
+    for key, by_key in (
+        ("items", raw.get("x-kubernetes-list-type") == "map"),
+        ("additionalProperties", raw.get("x-kubernetes-map-type") != "atomic"),
+    ):
+        if isinstance(raw.get(key), dict):
+            inside = uncorrelated or ("" if by_key else f"{path}.{key}")
+            yield from faults_of_rules(raw[key], f"{path}.{key}", inside)
 
 
 def _faults_of_rule(schema: Raw, rule: Mapping[str, Any], path: str) -> Iterator[Cause]:
@@ -58,14 +67,37 @@ def _faults_of_rule(schema: Raw, rule: Mapping[str, Any], path: str) -> Iterator
         yield causes.required(f"{path}.message", "message must be specified if rule contains line breaks")
     if rule.get("reason") and rule["reason"] not in _REASONS:
         yield causes.unsupported(f"{path}.reason", rule["reason"], _REASONS)
+    expression, place = rule.get("messageExpression"), rule.get("fieldPath")
+    if expression is not None and not str(expression).strip():
+        yield causes.required(f"{path}.messageExpression", "must be non-empty if specified")
+    if place and not _leads_somewhere(schema, str(place)):
+        yield causes.invalid(f"{path}.fieldPath", place, "fieldPath must be a valid path")
     if rule.get("optionalOldSelf") and not uses(source, "oldSelf"):
         says = "may not be set if oldSelf is not used in rule"
         yield causes.invalid(f"{path}.optionalOldSelf", True, says)
     for key in ("rule", "messageExpression"):
         text = rule.get(key)
-        why = _uncompilable(schema, str(text)) if text else ""
+        why = _uncompilable(schema, str(text)) if text and str(text).strip() else ""
         if why:
             yield causes.invalid(f"{path}.{key}", text, f"compilation failed: {why}")
+
+
+_STEP: Final = re.compile(r"\.([A-Za-z_][\w-]*)|\['((?:[^'\\]|\\.)+)'\]")
+
+
+def _leads_somewhere(schema: Raw, place: str) -> bool:
+    """Whether a path like `.a['b']` names a field below a schema; lists cannot be entered."""
+    inner: Raw | None = schema
+    at = 0
+    while at < len(place):
+        step = _STEP.match(place, at)
+        if step is None or inner is None:
+            return False
+        name = step[1] or step[2].replace("\\'", "'")
+        values = inner.get("additionalProperties")
+        inner = (inner.get("properties") or {}).get(name) or (values if isinstance(values, dict) else None)
+        at = step.end()
+    return inner is not None
 
 
 def _uncompilable(schema: Raw, source: str) -> str:

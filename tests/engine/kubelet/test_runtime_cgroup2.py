@@ -1,0 +1,61 @@
+"""Control groups of version 2 on the kernel's own file system, with the controllers that are there or without any."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fairway.engine.kubelet.runtime.cgroups import CONTROLLERS, Group, Layout, Limits, enter
+from fairway.toolkit import linux
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "cgroup2"
+    folder.mkdir()
+    linux.mount("none", str(folder), "cgroup2")
+    yield folder
+    linux.umount(str(folder))
+
+
+def test_a_group_is_made_entered_killed_and_removed(root: Path) -> None:
+    layout = Layout(str(root))
+    assert layout.unified
+    there = (root / "cgroup.controllers").read_text().split()
+    assert layout.enforced == tuple(name for name in CONTROLLERS if name in there)
+    layout.enforced = layout.enforced or CONTROLLERS  # where version 1 has them all, only the limits cannot be set
+    name = f"fairway-test-{os.getpid()}"
+    group = Group(layout, f"{name}/pod/container")
+    group.create(Limits(64 << 20, 50_000, 102, 20), Limits(128 << 20, None, 204, 40))
+    folder = root / name / "pod" / "container"
+    if "pids" in there:
+        assert (folder / "pids.max").read_text() == "20\n"
+        assert (folder.parent / "pids.max").read_text() == "40\n"
+    entrances = group.entrances()
+    script = "import sys; sys.stdout.write('in\\n'); sys.stdout.flush(); sys.stdin.read()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        preexec_fn=lambda: enter(entrances),
+        pass_fds=entrances,
+    )
+    for fd in entrances:
+        os.close(fd)
+    with process:
+        assert process.stdout is not None and process.stdout.readline() == b"in\n"
+        assert (folder / "cgroup.procs").read_text().split() == [str(process.pid)]
+        assert Path(f"/proc/{process.pid}/cgroup").read_text().splitlines()[-1] == f"0::/{name}/pod/container"
+        assert group.oom_kills() == 0
+        group.remove()
+        assert folder.exists()  # somebody is in it
+        os.kill(process.pid, 9)
+        process.wait()
+    group.kill()
+    group.remove()
+    assert not (root / name).exists()
