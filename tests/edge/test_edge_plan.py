@@ -28,6 +28,7 @@ PREFIX = "maps/prefix.map"
 ONE, TWO, THREE = (Server(f"10.42.0.{number}", 8080) for number in (1, 2, 3))
 SLOW = Profile(read_timeout_seconds=300)
 NAMED = Profile(upstream_host="a.internal")
+BOUNDED = "b663cd1f9855en0"  # the first backend of those with nothing but a limit on bodies and a timeout
 
 
 def edge(
@@ -104,11 +105,10 @@ def changed(*commands: Any) -> RuntimeCommands:
             id="a timeout is an entry",
         ),
         pytest.param(
-            edge(profile=SLOW),
-            edge(profile=msgspec.structs.replace(SLOW, read_timeout_seconds=7, body_bytes_max=8)),
+            edge(profile=msgspec.structs.replace(SLOW, body_bytes_max=8)),
+            edge(profile=msgspec.structs.replace(SLOW, read_timeout_seconds=7, body_bytes_max=9)),
             changed(
-                AddEntries("maps/tuning.map", {"pt0.body": "8"}),
-                SetEntries("maps/tuning.map", {"pt0.timeout": "7000"}),
+                SetEntries("maps/tuning.map", {f"{BOUNDED}.timeout": "7000", f"{BOUNDED}.body": "9"}),
             ),
             id="timeouts and limits change where they are",
         ),

@@ -25,12 +25,12 @@ from fairway.toolkit.haproxy import CommandRefused, ConfigRefused, Process, find
 OPTIONS = Options(http="unix@http.sock", https="unix@https.sock", threads=1, hard_stop_seconds=1)
 
 
-@pytest.fixture(params=["fake", "real"])
-async def proxy(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Proxy]:
+@pytest.fixture(params=["fake", "wheel", "debian12", "debian13"])
+async def proxy(request: pytest.FixtureRequest, tmp_path: Path, haproxies: Any) -> AsyncIterator[Proxy]:
     if request.param == "fake":
         yield FakeHaproxy()
         return
-    process = Process(find(), tmp_path)
+    process = Process(haproxies(request.param), tmp_path)
     default_certificate.load_or_create(tmp_path / "default.pem", datetime.now(UTC))
     yield Haproxy(process, tmp_path)
     await process.stop()
@@ -166,6 +166,7 @@ async def test_a_killed_haproxy_is_noticed_and_comes_back_as_it_was(edge: Any, m
     raws = [make.ingress("a", ("a.test", "/", "Prefix", "web")), *make.service("web", await pods("web").start())]
     await edge.apply([])
     await edge.apply(raws)
+    await edge.proxy.save()
     os.kill(edge.process.pid, signal.SIGKILL)
     await asyncio.wait_for(edge.proxy.ended(), 5)
     await edge.process.start()  # from the files alone, without any further word

@@ -1,6 +1,9 @@
 """What must not happen at a real HAProxy: smuggled requests, other spellings of a host, huge or looping Ingresses."""
 
 import asyncio
+import base64
+import ssl
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,8 +22,8 @@ class Recorder:
         self.heads: list[bytes] = []
         self.writers: list[asyncio.StreamWriter] = []
 
-    async def start(self) -> tuple[str, int]:
-        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+    async def start(self, context: ssl.SSLContext | None = None) -> tuple[str, int]:
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context)
         return self.server.sockets[0].getsockname()[:2]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -73,14 +76,35 @@ SMUGGLING = {
 }
 
 
+KINDS: dict[str, dict[str, str]] = {
+    "plain": {},
+    "counted": {"limit-rps": "1000", "proxy-body-size": "1k"},
+    "over TLS": {"backend-protocol": "HTTPS", "proxy-next-upstream-tries": "1"},
+    "rewritten": {"use-regex": "true", "rewrite-target": "/$1"},
+    "sticky": {"affinity": "cookie", "enable-cors": "true", "mirror-target": "http://none.default.svc.cluster.local/"},
+}
+
+
+def tls_server(make: Any, folder: Path) -> ssl.SSLContext:
+    inside = make.secret("inside", "in.test")
+    pem = folder / "inside.pem"
+    pem.write_bytes(b"".join(base64.b64decode(inside["data"][name]) for name in ("tls.crt", "tls.key")))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return context
+
+
 @pytest.mark.parametrize("name", SMUGGLING)
-@pytest.mark.parametrize("profile", ["plain", "profiled"])
-async def test_no_request_hides_in_another(edge: Any, make: Any, recorder: Recorder, name: str, profile: str) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+async def test_no_request_hides_in_another(edge: Any, make: Any, recorder: Recorder, name: str, kind: str) -> None:
     """A hidden request may be seen, and then by the edge, as one of its own; never by the server alone."""
-    annotations = {} if profile == "plain" else {"limit-rps": "1000", "proxy-body-size": "1k"}
-    rules = [("a.test", "/", "Prefix", "web"), ("a.test", "/admin", "Prefix", "none")]
-    raw = make.ingress("i", *rules, annotations=annotations)
-    await edge.apply([raw, *make.service("web", await recorder.start()), *make.service("none")])
+    path = ("/(.*)", "ImplementationSpecific") if kind == "rewritten" else ("/", "Prefix")
+    raws = [
+        make.ingress("i", ("a.test", *path, "web"), annotations=KINDS[kind]),
+        make.ingress("admin", ("a.test", "/admin", "Prefix", "none")),
+    ]
+    address = await recorder.start(tls_server(make, edge.folder) if kind == "over TLS" else None)
+    await edge.apply([*raws, *make.service("web", address), *make.service("none")])
     reader, writer = await edge.connect()
     writer.write(SMUGGLING[name])
     writer.write_eof()

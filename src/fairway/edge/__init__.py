@@ -1,7 +1,7 @@
 """Ingress objects to a running HAProxy.
 
 Reads:  Ingress, IngressClass, Service, EndpointSlice, Secret, ConfigMap.
-Writes: Ingress status, Events, the IngressClasses `fairway` and `nginx`; HAProxy.
+Writes: Ingress status, Events, a Lease, the IngressClasses `fairway` and `nginx`; HAProxy.
 Loop:   whole.
 Flow:   snapshot → translate (→ ir) → place → render → plan → haproxy → status.
 """

@@ -18,6 +18,9 @@ class Config(msgspec.Struct, frozen=True):
     stay. Query parameters whose names contain one of `secret_words` are written without their values. Metrics, as
     Prometheus text, are served over HTTP on the Unix socket `metrics_socket`; at most `series_most` path rules are
     counted by themselves. `trace`: begin a W3C trace for requests that carry none.
+    `lease` (namespace/name) is what several edges on one cluster settle with who writes statuses, `identity` who this
+    one is, the same after a restart; without them this one always writes. `name_servers` (ADDRESS:PORT) resolve the
+    names of ExternalName Services; without any, those of /etc/resolv.conf.
     `run_dir` must not be used by anything else and must outlive the process for HAProxy to be adopted.
     """
 
@@ -38,3 +41,6 @@ class Config(msgspec.Struct, frozen=True):
     series_most: int = SERIES_MOST
     trace: bool = False
     threads: int | None = None
+    lease: str = ""
+    identity: str = ""
+    name_servers: tuple[str, ...] = ()

@@ -1,23 +1,22 @@
-"""The loop: caches → snapshot → translate → place → render → plan → HAProxy → status."""
+"""The loop: caches → snapshot → translate → place → render → plan → HAProxy; what it reports is in `reporting.py`."""
 
 from collections.abc import Callable
 
 import msgspec
 
+from fairway.edge import abilities, ports
 from fairway.edge import plan as planning
-from fairway.edge import status
+from fairway.edge.ir import Problem
 from fairway.edge.metrics import Traffic
 from fairway.edge.place import EMPTY, place
 from fairway.edge.plan import NoChange, Plan, Reload, RuntimeCommands
 from fairway.edge.proxy import CertificateRefused, Proxy, expected
 from fairway.edge.render import Options, Rendered, render
 from fairway.edge.render.entries import Entries
+from fairway.edge.reporting import Reporter
 from fairway.edge.snapshot import Snapshot
 from fairway.edge.translate import Translation, translate
-from fairway.kube.api.noun import encode
-from fairway.kube.api.resource import INGRESSES
 from fairway.kube.client.client import ApiClient
-from fairway.kube.client.errors import NotFound
 from fairway.kube.reconcile.events import EventRecorder
 from fairway.kube.reconcile.whole import Dirty
 from fairway.toolkit import logs
@@ -27,6 +26,7 @@ from fairway.toolkit.haproxy import ConfigRefused, HaproxyError
 log = logs.get("edge")
 _RELOAD_GAP_SECONDS = 1.0  # a burst of changes that need a reload costs one per second, not one each
 _VERIFY_SECONDS = 30.0
+_REVIVE_PAUSE_SECONDS_MAX = 5.0
 
 
 class Counters(msgspec.Struct):
@@ -48,7 +48,7 @@ class Counters(msgspec.Struct):
 
 
 class Controller:
-    """Holds what one pass leaves for the next: the last translation, and what was reported already."""
+    """Holds what one pass leaves for the next: the last translation, and what was refused."""
 
     def __init__(
         self,
@@ -61,19 +61,20 @@ class Controller:
         options: Options,
         addresses: tuple[str, ...],
         traffic: Traffic | None = None,
+        leads: Callable[[], bool] = lambda: True,
+        port_taken: ports.WhyNot = ports.why_not,
     ) -> None:
         self.counters = Counters()
-        self._client = client
+        self.reporter = Reporter(client, events, clock, addresses=addresses, leads=leads)
         self._proxy = proxy
         self._take = take
-        self._events = events
         self._clock = clock
         self._options = options
-        self._addresses = addresses
         self._traffic = traffic or Traffic()
         self._last = Translation()
         self._entries = Entries()
-        self._reported = Translation()
+        self._port_taken = port_taken
+        self._ports_refused: tuple[Problem, ...] = ()
         self._refused: dict[str, str] = {}
         self._reloaded_at = -_RELOAD_GAP_SECONDS
         self._verified_at = clock.monotonic()
@@ -84,11 +85,14 @@ class Controller:
         started = self._clock.monotonic()
         snapshot = self._take()
         wait_seconds = await self._converge(snapshot, started)
-        await self._report(snapshot)
-        return wait_seconds or await self._verify()
+        lacking = abilities.lacking(self._last.parts, self._options.version)
+        self.reporter.see(snapshot, self._last, (*self._ports_refused, *lacking))
+        wait_seconds = wait_seconds or await self._verify()
+        return min(wait_seconds, ports.RETRY_SECONDS) if self._ports_refused else wait_seconds
 
     async def keep_alive(self, dirty: Dirty) -> None:
         """Start HAProxy again as soon as it is gone."""
+        pause_seconds, revived_at = 0.0, float("-inf")
         while True:
             await self._proxy.ended()
             started = self._clock.monotonic()
@@ -96,6 +100,12 @@ class Controller:
                 if await self._proxy.revive():
                     self.counters.revived += 1
                     log.warning("revived", ms=round((self._clock.monotonic() - started) * 1000, 1))
+                    # One that cannot live is not started over and over as fast as that goes.
+                    pause_seconds = min(pause_seconds * 2, _REVIVE_PAUSE_SECONDS_MAX) if pause_seconds else 0.01
+                    if started - revived_at > _REVIVE_PAUSE_SECONDS_MAX:
+                        pause_seconds = 0.0
+                    revived_at = started
+                    await self._clock.sleep(pause_seconds)
                     continue
             except HaproxyError as error:
                 log.error("failed", error=str(error))
@@ -108,6 +118,7 @@ class Controller:
         """Make it so. Returns in how many seconds to go on when a reload has to wait."""
         translation = translate(snapshot, self._last, refused=self._refused)
         running = self._proxy.running
+        translation = self._without_taken_ports(translation, running)
         placement = place(translation.edge, running.placement if running else EMPTY, dynamic=self._proxy.dynamic)
         wanted = self._entries.of(translation.groups.by_host, placement)
         desired = render(translation.edge, placement, self._options, running, wanted)
@@ -121,6 +132,11 @@ class Controller:
         self._traffic.see(translation.groups.by_host, placement.names)
         self._count(step, started)
         return None
+
+    def _without_taken_ports(self, translation: Translation, running: Rendered | None) -> Translation:
+        """One port that another program has would keep everything else from being served."""
+        edge, self._ports_refused = ports.usable(translation.edge, running, self._port_taken)
+        return msgspec.structs.replace(translation, edge=edge) if self._ports_refused else translation
 
     async def _apply(self, step: Plan, running: Rendered | None, desired: Rendered) -> None:
         try:
@@ -156,24 +172,6 @@ class Controller:
                 self.counters.runtime_changes += len(step.commands)
                 log.info("change", commands=len(step.commands), ms=milliseconds)
 
-    async def _report(self, snapshot: Snapshot) -> None:
-        translation = self._last
-        for complaint in status.complaints(snapshot, self._reported.problems, translation.problems):
-            await self._events.record(complaint.regarding, "Warning", complaint.reason, complaint.message)
-        self._reported = translation
-        for change in status.changes(snapshot, translation, self._addresses):
-            patch = {"status": encode(change.status)}
-            try:
-                await self._client.patch(
-                    INGRESSES,
-                    change.ingress.name,
-                    patch,
-                    namespace=change.ingress.namespace,
-                    subresource="status",
-                )
-            except NotFound:
-                pass  # deleted meanwhile: there is nothing left to report on
-
     async def _verify(self) -> float:
         """Now and then, look whether HAProxy has what it should have; somebody may have used its socket."""
         left_seconds = self._verified_at + _VERIFY_SECONDS - self._clock.monotonic()
@@ -194,11 +192,11 @@ async def heal(proxy: Proxy) -> bool:
     if running is None:
         return False
     wanted, seen = expected(running), await proxy.observe()
-    if seen == wanted:
+    if not seen.differs(wanted):
         return False
     step = planning.repair(running, seen)
     log.warning("differs", commands=len(step.commands) if isinstance(step, RuntimeCommands) else "reload")
     await proxy.apply(step, running)
-    if await proxy.observe() != wanted:
+    if (await proxy.observe()).differs(wanted):
         proxy.forget()
     return True

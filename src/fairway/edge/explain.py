@@ -129,8 +129,7 @@ def _nothing(route: Route | None) -> str:
 
 
 def _acting(snapshot: Snapshot, owner: ObjectKey) -> Iterator[tuple[str, str, str]]:
-    for ingress in snapshot.ingresses:
-        if ingress.metadata.key == owner:
-            for name, text in sorted(ingress.metadata.annotations.items()):
-                if name.startswith((PREFIX, OWN_PREFIX)):
-                    yield name, text, judge(name, text)[0]
+    if ingress := snapshot.ingresses.get(owner):
+        for name, text in sorted(ingress.metadata.annotations.items()):
+            if name.startswith((PREFIX, OWN_PREFIX)):
+                yield name, text, judge(name, text)[0]

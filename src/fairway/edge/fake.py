@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
-from fairway.edge.ir import Server
+from fairway.edge.ir import Certificate, Server
 from fairway.edge.plan import (
     AddCertificate,
     AddEntries,
@@ -20,6 +20,7 @@ from fairway.edge.plan import (
     RuntimeCommands,
     SetEntries,
     SetServer,
+    fingerprint,
 )
 from fairway.edge.proxy import CertificateRefused, Observed
 from fairway.edge.render import Rendered
@@ -69,6 +70,9 @@ class FakeHaproxy:
                 if server
             },
             certificates={name: hosts for name, (_, hosts) in sorted(self._certificates.items())},
+            fingerprints={
+                name: fingerprint(Certificate(name, pem, ())) for name, (pem, _) in self._certificates.items()
+            },
         )
 
     async def revive(self) -> bool:

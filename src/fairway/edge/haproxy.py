@@ -1,8 +1,8 @@
 """The one file that touches the world: brings a running HAProxy to a configuration, and looks at what it has.
 
 Everything applied is also on disk, so HAProxy comes back identical, and the next engine finds what runs: `applied.json`
-is the configuration that was applied last. It is away while something is being changed; whoever does not find it does
-not know what runs, and reloads.
+is the configuration that was applied last. What HAProxy was told while it runs is written a moment later, for a burst
+once; until then `applied.json` is away, and whoever does not find it does not know what runs, and reloads.
 """
 
 import asyncio
@@ -33,8 +33,11 @@ from fairway.edge.proxy import CertificateRefused, Observed
 from fairway.edge.render.rendered import CRT_LIST, Rendered, Texts, certificate_file, files, socket_address
 from fairway.toolkit import files as disk
 from fairway.toolkit.haproxy import PREFERRED, CommandRefused, ConfigRefused, Process, RuntimeSocket
+from fairway.toolkit.persistent_map import plain
 
 _APPLIED = "applied.json"
+_SAVE_SECONDS = 0.2
+_LOOKED_INTO_MOST = 200
 _FOLDERS = ("maps", "pages", "certs", "root")
 
 
@@ -46,6 +49,8 @@ class Haproxy:
         self.dynamic = process.version >= PREFERRED
         self.version = process.version[:2]
         self._changing = asyncio.Lock()
+        self._unsaved = asyncio.Event()
+        self._looked_into = 0
         self._process = process
         self._folder = folder
         self._on_disk: Mapping[str, str] = {}
@@ -71,6 +76,7 @@ class Haproxy:
         async with self._changing:
             if self.running is None or self._process.alive:
                 return False
+            self._save()
             try:
                 await self._process.start()
             except ConfigRefused:
@@ -78,22 +84,47 @@ class Haproxy:
                 raise
             return True
 
+    async def keep_on_disk(self) -> None:
+        """Write what was applied, until cancelled."""
+        try:
+            while True:
+                await self._unsaved.wait()
+                await asyncio.sleep(_SAVE_SECONDS)
+                await self.save()
+        finally:
+            self._save()
+
+    async def save(self) -> None:
+        """Write what was applied, now. Raises OSError."""
+        async with self._changing:
+            self._save()
+
     async def observe(self) -> Observed:
         socket, running = self._process.socket, self.running or Rendered()
         found = {name: tuple(sorted(await socket.show_map(name))) for name in running.maps}
         ordered = {name: await socket.show_map(name) for name in running.ordered_maps}
+        looked_into = self._next_certificates(running)
+        prints = await socket.show_fingerprints([certificate_file(name) for name in looked_into])
         return Observed(
             maps={**found, **ordered},
             servers={
                 f"{server.backend}/{server.name}": (server.address, server.port)
                 for server in await socket.show_servers()
-                if not server.maintenance
+                if not server.maintenance and server.name.startswith("s")  # those with names of others are its own
             },
             certificates={
                 file.removeprefix("certs/").removesuffix(".pem"): hosts
                 for file, hosts in sorted(await socket.show_certificates(CRT_LIST))
             },
+            fingerprints={name: text for name in looked_into if (text := prints.get(certificate_file(name)))},
         )
+
+    def _next_certificates(self, running: Rendered) -> tuple[str, ...]:
+        """Some, others each time: to look into thousands would keep HAProxy from its work."""
+        names = tuple(sorted(running.certificates))
+        first = self._looked_into if self._looked_into < len(names) else 0
+        self._looked_into = first + _LOOKED_INTO_MOST
+        return names[first : first + _LOOKED_INTO_MOST]
 
     async def ended(self) -> None:
         await self._process.ended()
@@ -106,11 +137,12 @@ class Haproxy:
         self._forget_applied()
         for same in _runs(commands):
             await _RUN[type(same[0])](self._process.socket, same)
-        self._write(files(desired, self._texts))
-        self._applied(desired)
+        self.running = desired
+        self._unsaved.set()
 
     async def _reload(self, desired: Rendered) -> None:
         """When HAProxy does not take the new files, the old ones come back and the old process serves on."""
+        self._save()
         known, before = self.running, self._on_disk
         self._forget_applied()
         self._write(files(desired, self._texts))
@@ -128,11 +160,18 @@ class Haproxy:
 
     def _forget_applied(self) -> None:
         self.running = None
-        (self._folder / _APPLIED).unlink(missing_ok=True)
+        if not self._unsaved.is_set():
+            (self._folder / _APPLIED).unlink(missing_ok=True)
+
+    def _save(self) -> None:
+        if self._unsaved.is_set() and self.running is not None:
+            self._write(files(self.running, self._texts))
+            self._applied(self.running)
 
     def _applied(self, rendered: Rendered) -> None:
         self.running = rendered
-        disk.replace(self._folder / _APPLIED, msgspec.json.encode(rendered), mode=0o600)
+        self._unsaved.clear()
+        disk.replace(self._folder / _APPLIED, encoded(rendered), mode=0o600)
 
     def _read_applied(self) -> Rendered | None:
         try:
@@ -147,6 +186,12 @@ class Haproxy:
         for name in self._on_disk.keys() - wanted.keys():
             (self._folder / name).unlink(missing_ok=True)
         self._on_disk = wanted
+
+
+def encoded(rendered: Rendered) -> bytes:
+    """As JSON; the backends of the edge that led to it are found anew by the next engine."""
+    placement = msgspec.structs.replace(rendered.placement, backends={})
+    return msgspec.json.encode(msgspec.structs.replace(rendered, placement=placement), enc_hook=plain)
 
 
 def _runs(commands: tuple[Command, ...]) -> list[list[Any]]:

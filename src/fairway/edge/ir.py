@@ -5,6 +5,7 @@ same input gives the same values in the same order.
 """
 
 import enum
+from collections.abc import Sequence
 
 import msgspec
 
@@ -180,7 +181,7 @@ class Entrance(msgspec.Struct, frozen=True, omit_defaults=True):
 class Edge(msgspec.Struct, frozen=True, omit_defaults=True):
     """All of it."""
 
-    routes: tuple[Route, ...] = ()
+    routes: Sequence[Route] = ()
     backends: tuple[Backend, ...] = ()
     certificates: tuple[Certificate, ...] = ()
     passthroughs: tuple[Passthrough, ...] = ()

@@ -63,7 +63,7 @@ def lint(text: str) -> tuple[Finding, ...]:
 def lint_snapshot(snapshot: Snapshot) -> tuple[Finding, ...]:
     """The same for what a cluster holds; there are no lines, but missing objects are found."""
     findings: list[Finding] = []
-    for ingress in snapshot.ingresses:
+    for ingress in snapshot.ingresses.values():
         raw = {"metadata": {"annotations": ingress.metadata.annotations}}
         findings += _annotations(ingress.metadata.key, Located(0, raw, {}))
     problems = translate(snapshot).problems

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from fairway.edge.ir import PLAIN, Backend, Edge, Profile, Server
+from fairway.toolkit.persistent_map import persistent
 
 POOL_LEAST = 64
 SPARE_LEAST = 16  # a reload that is due anyway leaves at least so many
@@ -43,7 +44,10 @@ class Shape(msgspec.Struct, frozen=True):
 
 
 class Placement(msgspec.Struct, frozen=True):
-    """`names`: of a backend of the edge → in HAProxy; the latter has a shape and slots. `spare`: free, oldest first."""
+    """`names`: of a backend of the edge → in HAProxy; the latter has a shape and slots. `spare`: free, oldest first.
+
+    `backends`: those of the edge that all of this was made for, by name, as far as they are known.
+    """
 
     names: Mapping[str, str] = {}
     shapes: Mapping[str, Shape] = {}
@@ -51,6 +55,7 @@ class Placement(msgspec.Struct, frozen=True):
     spare: tuple[str, ...] = ()
     tunings: Mapping[str, Tuning] = {}
     dynamic: bool = False
+    backends: Mapping[str, Backend] = {}
 
 
 EMPTY = Placement()
@@ -65,10 +70,44 @@ def place(
     not, a reload is due anyway, and it takes the chance to drop what is unused. `dynamic`: servers can be added while
     HAProxy runs. `common`: profiles that get spare backends before anybody asks.
     """
+    if _as_before(edge, previous, dynamic) and not common:
+        return previous
+    if not common and (moved := _only_servers_moved(edge, previous, dynamic)):
+        return moved
     found = _Places(previous, tuple(common), keep_unused=True, dynamic=dynamic).fill(edge)
     if same_without_reload(previous.shapes, found.shapes, dynamic=dynamic):
         return found
     return _Places(previous, tuple(common), keep_unused=False, dynamic=dynamic).fill(edge)
+
+
+def _as_before(edge: Edge, previous: Placement, dynamic: bool) -> bool:
+    known = previous.backends
+    if not known or previous.dynamic != dynamic or len(known) != len(edge.backends):
+        return False
+    return all(known.get(backend.name) is backend or known.get(backend.name) == backend for backend in edge.backends)
+
+
+def _only_servers_moved(edge: Edge, previous: Placement, dynamic: bool) -> Placement | None:
+    """The usual change: some backends have other servers, for which there are slots. None where it is more."""
+    known = previous.backends
+    if not known or previous.dynamic != dynamic or len(known) != len(edge.backends) or named(edge):
+        return None
+    changed = [(now, was) for now, was in zip(edge.backends, known.values(), strict=True) if now is not was]
+    slots: dict[str, Slots] = {}
+    for now, was in changed:
+        if now.name != was.name or now.profile != was.profile:
+            return None
+        name = previous.names[now.name]
+        before = previous.slots[name]
+        after = _seat(before, now.servers)
+        if len(after) > len(before):
+            return None
+        slots[name] = after
+    return msgspec.structs.replace(
+        previous,
+        slots=persistent(previous.slots).change(slots),
+        backends=persistent(known).change({now.name: now for now, _ in changed}),
+    )
 
 
 def same_without_reload(before: Mapping[str, Shape], after: Mapping[str, Shape], *, dynamic: bool) -> bool:
@@ -91,7 +130,8 @@ def split(profile: Profile) -> tuple[Profile, Tuning]:
     tuning = Tuning(profile.read_timeout_seconds, profile.body_bytes_max)
     if tuning == UNTUNED:
         return profile, UNTUNED
-    return msgspec.structs.replace(profile, read_timeout_seconds=None, body_bytes_max=None), tuning
+    bounded = profile.body_bytes_max is not None
+    return msgspec.structs.replace(profile, read_timeout_seconds=None, body_bytes_max=None, bounded=bounded), tuning
 
 
 class _Places:
@@ -118,8 +158,12 @@ class _Places:
         for pool, profile in self._common.items():
             if not any(pool_of(name) == pool for name in self._shapes):
                 self._grow(pool, profile)
+        known = self._previous.backends if self._keep_unused else {}
         for backend in edge.backends:
-            self._put(backend)
+            if known.get(backend.name) is backend and backend.name not in self._own:
+                self._keep(backend)
+            else:
+                self._put(backend)
         # What is freed now is given away at the next pass at the earliest: its requests still find their way.
         used = set(self._names.values())
         freed = [
@@ -133,7 +177,8 @@ class _Places:
                 slots = self._previous.slots.get(name, ())
                 empty = len(slots) == shape.slots and not any(slots)
                 self._slots[name] = slots if empty else (None,) * shape.slots
-        return Placement(self._names, self._shapes, self._slots, tuple(spare), self._tunings, self._dynamic)
+        backends = {backend.name: backend for backend in edge.backends}
+        return Placement(self._names, self._shapes, self._slots, tuple(spare), self._tunings, self._dynamic, backends)
 
     def _drop_unused(self, edge: Edge) -> None:
         """Pools that nobody uses any more go; the spares of the others stay."""
@@ -145,6 +190,13 @@ class _Places:
         plain = _pool(PLAIN, False)
         if len(self._spare.get(plain, ())) < SPARE_LEAST:
             self._grow(plain, PLAIN)
+
+    def _keep(self, backend: Backend) -> None:
+        previous = self._previous
+        name = self._names[backend.name] = previous.names[backend.name]
+        self._slots[name] = previous.slots[name]
+        if name in previous.tunings:
+            self._tunings[name] = previous.tunings[name]
 
     def _put(self, backend: Backend) -> None:
         base, tuning = split(backend.profile)

@@ -1,5 +1,7 @@
 """The one place that decides what reaching a new configuration takes."""
 
+import binascii
+import hashlib
 from collections.abc import Iterator, Mapping
 
 import msgspec
@@ -7,6 +9,7 @@ import msgspec
 from fairway.edge.ir import Certificate, Server
 from fairway.edge.place import Slots
 from fairway.edge.render.rendered import EXACT_MAP, PREFIX_MAP, Rendered, Section
+from fairway.toolkit.persistent_map import Difference, differences
 
 _REASONS_LISTED = 5
 
@@ -96,11 +99,21 @@ Command = (
 
 
 class Observed(msgspec.Struct, frozen=True):
-    """What a HAProxy has, as far as it changes while it runs: entries of maps, addresses of servers, hosts by file."""
+    """What a HAProxy has, as far as it changes while it runs: entries of maps, addresses of servers, hosts by file.
+
+    `fingerprints`: SHA-1 of the first certificate of those that were looked into, as `show ssl cert` says it.
+    """
 
     maps: Mapping[str, tuple[tuple[str, str], ...]]
     servers: Mapping[str, tuple[str, int]]
     certificates: Mapping[str, tuple[str, ...]]
+    fingerprints: Mapping[str, str] = {}
+
+    def differs(self, wanted: "Observed") -> bool:
+        """Whether this is not what it should be; a certificate that was not looked into is taken to be right."""
+        if (self.maps, self.servers, self.certificates) != (wanted.maps, wanted.servers, wanted.certificates):
+            return True
+        return any(wanted.fingerprints.get(name) != found for name, found in self.fingerprints.items())
 
 
 class NoChange(msgspec.Struct, frozen=True):
@@ -138,12 +151,7 @@ def repair(running: Rendered, seen: Observed) -> Plan:
         backend: tuple(_seen(seen, backend, number) for number in range(1, len(slots) + 1))
         for backend, slots in running.slots.items()
     }
-    certificates = {
-        name: running.certificates[name]
-        if name in running.certificates and running.certificates[name].hosts == hosts
-        else Certificate(name, "", hosts)
-        for name, hosts in seen.certificates.items()
-    }
+    certificates = {name: _certificate(running, seen, name, hosts) for name, hosts in seen.certificates.items()}
     found = msgspec.structs.replace(
         running,
         maps={name: dict(seen.maps.get(name, ())) for name in running.maps},
@@ -152,6 +160,24 @@ def repair(running: Rendered, seen: Observed) -> Plan:
         certificates=certificates,
     )
     return plan(found, running)
+
+
+def _certificate(running: Rendered, seen: Observed, name: str, hosts: tuple[str, ...]) -> Certificate:
+    """The one that should be there if it is that one, else one that is like no other."""
+    known = running.certificates.get(name)
+    if known is None or known.hosts != hosts:
+        return Certificate(name, "", hosts)
+    found = seen.fingerprints.get(name)
+    return known if found in (None, fingerprint(known)) else msgspec.structs.replace(known, pem="")
+
+
+def fingerprint(certificate: Certificate) -> str:
+    """SHA-1 of the first certificate of a PEM text, as HAProxy shows it; "" where there is none."""
+    text = certificate.pem.partition("-----BEGIN CERTIFICATE-----")[2].partition("-----END")[0]
+    try:
+        return hashlib.sha1(binascii.a2b_base64(text), usedforsecurity=False).hexdigest().upper() if text else ""
+    except binascii.Error:
+        return ""
 
 
 def _seen(seen: Observed, backend: str, number: int) -> Server | None:
@@ -169,6 +195,8 @@ def without_reload(running: Rendered, desired: Rendered) -> Rendered:
 
 
 def _reload_reasons(running: Rendered, desired: Rendered) -> tuple[str, ...]:
+    if running.sections == desired.sections and running.pages == desired.pages:
+        return ()
     known = {id(section) for section in running.sections} & {id(section) for section in desired.sections}
     before, after = _by_title(running, known), _by_title(desired, known)
     reasons = [f"new {title}" for title in after.keys() - before.keys()]
@@ -206,10 +234,11 @@ def _commands(running: Rendered, desired: Rendered) -> Iterator[Command]:
         if running.ordered_maps.get(name) != desired.ordered_maps[name]:
             yield ReplaceMap(name, desired.ordered_maps[name])
     routes_last = sorted(desired.maps, key=lambda name: (name in (EXACT_MAP, PREFIX_MAP), name))
+    changed = {name: differences(running.maps.get(name, {}), desired.maps[name]) for name in routes_last}
     for name in routes_last:
-        yield from _grown(name, running.maps.get(name, {}), desired.maps[name])
+        yield from _grown(name, changed[name])
     for name in reversed(routes_last):
-        if gone := running.maps.get(name, {}).keys() - desired.maps[name].keys():
+        if gone := [key for key, pair in changed[name].items() if pair.after is None]:
             yield DeleteEntries(name, tuple(sorted(gone)))
     yield from _drained(running.slots, desired.slots)
     for name in running.certificates.keys() - desired.certificates.keys():
@@ -225,10 +254,10 @@ def _new_certificates(before: Mapping[str, Certificate], after: Mapping[str, Cer
 
 
 def _servers(before: Mapping[str, Slots], desired: Rendered) -> Iterator[Command]:
-    for backend, slots in desired.slots.items():
-        known = before[backend]
-        if slots is known:
-            continue
+    if before is desired.slots:
+        return
+    for backend, pair in differences(before, desired.slots).items():
+        known, slots = pair.before or (), pair.after or ()
         for number, server in enumerate(slots, 1):
             if number > len(known):
                 if server is not None:
@@ -242,18 +271,17 @@ def _server_options(desired: Rendered, backend: str) -> str:
 
 
 def _drained(before: Mapping[str, Slots], after: Mapping[str, Slots]) -> Iterator[Command]:
-    for backend, slots in after.items():
-        if slots is before.get(backend):
-            continue
-        for number, (was, server) in enumerate(zip(before[backend], slots, strict=False), 1):
+    if before is after:
+        return
+    for backend, pair in differences(before, after).items():
+        for number, (was, server) in enumerate(zip(pair.before or (), pair.after or (), strict=False), 1):
             if server is None and was is not None:
                 yield DisableServer(backend, number)
 
 
-def _grown(name: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Command]:
-    if before is after:
-        return
-    if added := {key: after[key] for key in after.keys() - before.keys()}:
+def _grown(name: str, changed: Mapping[str, Difference]) -> Iterator[Command]:
+    if added := {key: pair.after for key, pair in changed.items() if pair.before is None}:
         yield AddEntries(name, added)
-    if changed := {key: value for key, value in after.items() if before.get(key, value) != value}:
-        yield SetEntries(name, changed)
+    both = {key: pair for key, pair in changed.items() if pair.before is not None and pair.after is not None}
+    if values := {key: pair.after for key, pair in both.items() if pair.before != pair.after}:
+        yield SetEntries(name, values)

@@ -191,6 +191,7 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
     connect_timeout_seconds: int | None = None
     read_timeout_seconds: int | None = None
     body_bytes_max: int | None = None
+    bounded: bool = False  # bodies are counted; how many bytes they may have is in a map
     allowed_sources: tuple[str, ...] = ()
     denied_sources: tuple[str, ...] = ()
     any_protection: bool = False  # satisfy: any
@@ -215,6 +216,8 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
     cookie_path: tuple[str, str] | None = None
     location: tuple[str, str] | None = None
     fast_cgi: FastCgi | None = None
+    guarded: bool = True  # asks the authentication server of all, where there is one
+    external: tuple[str, int] | None = None  # a name outside the cluster, and its port
     cache_seconds: int = 0
     silent: bool = False
     inner: bool = False  # asked by other backends, not by routes; keeps its own name

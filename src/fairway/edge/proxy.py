@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from fairway.edge.plan import Observed as Observed
-from fairway.edge.plan import Plan
+from fairway.edge.plan import Plan, fingerprint
 from fairway.edge.render import Rendered
 
 
@@ -67,4 +67,5 @@ def expected(rendered: Rendered) -> Observed:
             if server
         },
         certificates={name: certificate.hosts for name, certificate in sorted(rendered.certificates.items())},
+        fingerprints={name: fingerprint(certificate) for name, certificate in rendered.certificates.items()},
     )

@@ -13,6 +13,7 @@ from fairway.edge.access_log import Collector, File, listen
 from fairway.edge.config import Config
 from fairway.edge.controller import Controller, Counters
 from fairway.edge.haproxy import Haproxy
+from fairway.edge.leadership import Leadership
 from fairway.edge.metrics import Traffic
 from fairway.edge.render import Options
 from fairway.edge.render.logging import LOG_SOCKET
@@ -21,7 +22,7 @@ from fairway.edge.sources import Sources
 from fairway.edge.translate.classes import CONTROLLER
 from fairway.kube.api.resource import INGRESS_CLASSES
 from fairway.kube.client.client import ApiClient
-from fairway.kube.client.errors import AlreadyExists
+from fairway.kube.client.errors import AlreadyExists, Forbidden
 from fairway.kube.reconcile.events import EventRecorder
 from fairway.kube.reconcile.reflector import run_reflectors, wait_synced
 from fairway.kube.reconcile.whole import Dirty, run_whole
@@ -46,6 +47,7 @@ async def run(client: ApiClient, config: Config, clock: Clock) -> None:
     sources, dirty = Sources(client, clock), Dirty()
     traffic = Traffic(config.series_most)
     events = EventRecorder(client, "fairway-edge", clock)
+    leadership = _leadership(client, config, clock)
     controller = Controller(
         client,
         proxy,
@@ -55,6 +57,7 @@ async def run(client: ApiClient, config: Config, clock: Clock) -> None:
         options=options(config, proxy.version),
         addresses=config.status_addresses,
         traffic=traffic,
+        leads=(lambda: leadership.leads) if leadership else lambda: True,
     )
     async with observed(config, traffic, controller.counters), asyncio.TaskGroup() as tasks:
         tasks.create_task(run_reflectors(*sources.all))
@@ -63,6 +66,17 @@ async def run(client: ApiClient, config: Config, clock: Clock) -> None:
         sources.subscribe(dirty.mark)
         tasks.create_task(run_whole("edge", dirty, controller.once, clock=clock))
         tasks.create_task(controller.keep_alive(dirty))
+        tasks.create_task(proxy.keep_on_disk())
+        tasks.create_task(run_whole("edge", controller.reporter.dirty, controller.reporter.once, clock=clock))
+        if leadership:
+            tasks.create_task(leadership.run(controller.reporter.dirty.mark))
+
+
+def _leadership(client: ApiClient, config: Config, clock: Clock) -> Leadership | None:
+    if not config.lease:
+        return None
+    namespace, _, name = config.lease.rpartition("/")
+    return Leadership(client, clock, namespace=namespace, name=name, identity=config.identity)
 
 
 def observing(config: Config) -> bool:
@@ -119,6 +133,8 @@ async def ensure_classes(client: ApiClient) -> None:
             )
         except AlreadyExists:
             pass
+        except Forbidden:
+            log.info("class", name=name, left_to="whoever gave us our rights")
 
 
 def options(config: Config, version: tuple[int, int] = (2, 8)) -> Options:
@@ -133,6 +149,8 @@ def options(config: Config, version: tuple[int, int] = (2, 8)) -> Options:
         log=observing(config),
         trace=config.trace,
         version=version,
+        name_servers=config.name_servers,
+        locked=os.geteuid() == 0,
     )
 
 

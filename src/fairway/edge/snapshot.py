@@ -22,9 +22,9 @@ Precedence = tuple[datetime, str, str]
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """Objects by what they are looked up by; Ingresses in order of precedence, oldest first."""
+    """Objects by what they are looked up by."""
 
-    ingresses: tuple[Ingress, ...] = ()
+    ingresses: Mapping[ObjectKey, Ingress] = {}
     classes: Mapping[str, IngressClass] = {}
     services: Mapping[ObjectKey, Service] = {}
     slices: Mapping[ObjectKey, tuple[EndpointSlice, ...]] = {}
@@ -41,9 +41,9 @@ def take(
     secrets: Iterable[Secret] = (),
     config_maps: Iterable[ConfigMap] = (),
 ) -> Snapshot:
-    """Put objects in order; `slices` are found by the Service they belong to."""
+    """Put objects in order, the oldest Ingress first; `slices` are found by the Service they belong to."""
     return Snapshot(
-        ingresses=tuple(sorted(ingresses, key=precedence)),
+        ingresses={item.metadata.key: item for item in sorted(ingresses, key=precedence)},
         classes={item.metadata.name: item for item in classes},
         services={item.metadata.key: item for item in services},
         slices=_by_service(slices),

@@ -6,9 +6,10 @@ import msgspec
 
 from fairway.edge.ir import Problem
 from fairway.edge.snapshot import Snapshot
-from fairway.edge.translate import Translation
+from fairway.edge.translate.translation import Translation
 from fairway.kube.api.ingresses import IngressLoadBalancerIngress, IngressLoadBalancerStatus, IngressStatus
 from fairway.kube.api.meta import ObjectKey, ObjectMeta, ObjectReference
+from fairway.toolkit.persistent_map import differences
 
 
 class StatusChange(msgspec.Struct, frozen=True):
@@ -26,27 +27,31 @@ class Complaint(msgspec.Struct, frozen=True):
     message: str
 
 
-def changes(snapshot: Snapshot, translation: Translation, addresses: tuple[str, ...]) -> tuple[StatusChange, ...]:
-    """The Ingresses that are served but do not say where."""
+def changes(
+    snapshot: Snapshot, translation: Translation, addresses: tuple[str, ...], keys: Iterable[ObjectKey] | None = None
+) -> tuple[StatusChange, ...]:
+    """The Ingresses, of all or of `keys`, that are served but do not say where."""
     wanted = IngressStatus(IngressLoadBalancerStatus(tuple(_address(text) for text in addresses)))
-    served = set(translation.served)
-    return tuple(
-        StatusChange(ingress.metadata.key, wanted)
-        for ingress in snapshot.ingresses
-        if ingress.metadata.key in served and ingress.status != wanted
-    )
+    served = translation.readings.served
+    found = ((key, snapshot.ingresses.get(key)) for key in (served if keys is None else keys) if key in served)
+    return tuple(StatusChange(key, wanted) for key, ingress in found if ingress and ingress.status != wanted)
+
+
+def touched(before: Snapshot, after: Snapshot, old: Translation, new: Translation) -> set[ObjectKey]:
+    """The Ingresses whose status may have to be another."""
+    objects = differences(before.ingresses, after.ingresses)
+    return {*objects, *differences(old.readings.served, new.readings.served)}
 
 
 def complaints(snapshot: Snapshot, before: Iterable[Problem], after: Iterable[Problem]) -> tuple[Complaint, ...]:
     """Events for the problems that are new; one that stays was told already."""
     known = set(before)
-    ingresses = {ingress.metadata.key: ingress.metadata for ingress in snapshot.ingresses}
     found = []
     for problem in after:
         if problem in known:
             continue
-        if meta := ingresses.get(problem.ingress):
-            reference = _reference("networking.k8s.io/v1", "Ingress", meta)
+        if ingress := snapshot.ingresses.get(problem.ingress):
+            reference = _reference("networking.k8s.io/v1", "Ingress", ingress.metadata)
         elif config := snapshot.config_maps.get(problem.ingress):
             reference = _reference("v1", "ConfigMap", config.metadata)  # one of the controller's own
         else:

@@ -1,8 +1,9 @@
--- What HAProxy's own rules cannot do: ask other servers about a request, copy it, and check apr1 and SHA passwords.
+-- What HAProxy's own rules cannot do: ask other servers about a request, copy it, check apr1 and SHA passwords, count bodies.
 -- Loaded once per thread; every function fails closed, because HAProxy goes on with the next rule after an error.
 
 local users = Map.new("pages/users.map", Map._str)
-local INNER, AGAIN = "unix@/inner.sock", "unix@/again.sock"
+local SOCKETS = os.getenv("FAIRWAY_SOCKETS")
+local INNER, AGAIN = SOCKETS .. "inner.sock", SOCKETS .. "again.sock"
 local TIMEOUT_MS = 60000
 local CACHE_ENTRIES_MAX = 10000
 local HOP_BY_HOP = {
@@ -261,3 +262,25 @@ core.register_action("fairway_basic", { "http-req" }, function(txn, list)
   end
   if good then txn:set_var("txn.known", 1) end
 end, 1)
+
+-- proxy-body-size for bodies that do not announce their length --------------------------------------------------------
+
+local Bound = { id = "fairway body limit", flags = filter.FLT_CFG_FL_HTX }
+Bound.__index = Bound
+
+function Bound:new() return setmetatable({ counted = 0 }, Bound) end
+
+function Bound:http_headers(txn, message)
+  if message.channel:is_resp() then return end
+  self.most = txn:get_var("txn.count_to")
+  if self.most then filter.register_data_filter(self, message.channel) end
+end
+
+function Bound:http_payload(txn, message)
+  self.counted = self.counted + message:input()
+  if self.counted <= self.most then return end
+  txn:set_var("txn.too_large", true)
+  error("a body is larger than the limit", 0) -- the one way to end both sides: neither takes what came for a whole body
+end
+
+core.register_filter("fairway_bound", Bound, function(bound) return bound end)

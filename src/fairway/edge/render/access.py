@@ -144,7 +144,9 @@ def way(url: Text, backend: str, hosts: frozenset[str]) -> str:
 
 def _client_certificate(wanted: ClientCertificate) -> tuple[str, ...]:
     """A certificate shown for one host is none for another (421: ask again on a connection of its own)."""
-    lines = ["http-request deny deny_status 421 if !{ ssl_fc_sni,lower,strcmp(txn.name) -m int 0 }"]
+    # What was handed over by a replaced process showed none, so there is none to misuse (see `handover`).
+    elsewhere = "!{ ssl_fc_sni,lower,strcmp(txn.name) -m int 0 } !{ so_name -m str handed_tls }"
+    lines = [f"http-request deny deny_status 421 if {elsewhere}"]
     lines.insert(0, "http-request set-var(txn.name) req.hdr(X-Forwarded-Host),host_only,lower,rtrim(.)")
     shown, good = "{ ssl_c_used }", "{ ssl_c_verify 0 }"
     refuse = "http-request deny deny_status 400"

@@ -1,5 +1,6 @@
 """A backend: what its profile asks for, in HAProxy's words and in the order in which nginx would do it."""
 
+from fairway.edge.abilities import BANDWIDTH_LIMITS_SINCE
 from fairway.edge.ir import Entrance, Profile, Protocol
 from fairway.edge.place import Shape
 from fairway.edge.policy import Mirror
@@ -15,6 +16,8 @@ def backend(
     profile = shape.profile
     defaults = "tcp" if profile.protocol is Protocol.TCP else "edge"
     lines = () if profile.protocol is Protocol.TCP else _lines(profile, options, entrance, hosts)
+    if profile.external:
+        lines += (servers.external(profile, profile.external),)
     return Section(f"backend {name} from {defaults}", lines, shape.slots, servers.options(profile))
 
 
@@ -49,7 +52,7 @@ def _limits(profile: Profile, entrance: Entrance, options: Options) -> tuple[str
     if profile.limits is None:
         return ()
     lines = access.limits(profile.limits, entrance)
-    if profile.limits.bytes_per_second and options.version >= (2, 7):
+    if profile.limits.bytes_per_second and options.version >= BANDWIDTH_LIMITS_SINCE:
         rate = profile.limits.bytes_per_second
         lines += (
             f"filter bwlim-out slow default-limit {rate} default-period 1s",

@@ -9,20 +9,22 @@ from collections.abc import Mapping
 import msgspec
 
 from fairway.edge.ir import Forward, Route
-from fairway.edge.place import Placement
+from fairway.edge.place import Placement, Slots
 from fairway.edge.render.maps import Maps, maps
 from fairway.edge.render.rendered import CANARY_MAP, EXACT_MAP, PREFIX_MAP, REGEX_MAP
+from fairway.toolkit.persistent_map import PersistentMap, differences
 
 _PLAIN = (EXACT_MAP, PREFIX_MAP)
 Status = tuple[str, bool]
 
 
 class Chunk(msgspec.Struct, frozen=True):
-    """What one host adds, and the backends that decided it."""
+    """What one host adds, and the backends that decided it; `special` is all of it where there is more than that."""
 
     exact: Mapping[str, str]
     prefix: Mapping[str, str]
     backends: frozenset[str]
+    special: Maps | None = None
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -37,72 +39,96 @@ class Entries:
 
     def __init__(self) -> None:
         self._by_host: Mapping[str, tuple[Route, ...]] = {}
+        self._names: Mapping[str, str] = {}
+        self._slots: Mapping[str, Slots] = {}
         self._chunks: dict[str, Chunk] = {}
         self._users: dict[str, set[str]] = {}
         self._status: dict[str, Status] = {}
-        self._exact: dict[str, str] = {}
-        self._prefix: dict[str, str] = {}
+        self._places: dict[str, str] = {}
+        self._exact: PersistentMap[str, str] = PersistentMap()
+        self._prefix: PersistentMap[str, str] = PersistentMap()
         self._special: dict[str, Maps] = {}
+        self._rest: tuple[Maps, tuple[Route, ...]] | None = None
 
     def of(self, by_host: Mapping[str, tuple[Route, ...]], placement: Placement) -> Wanted:
         """The entries for these routes where these backends are."""
+        stale = set(differences(self._by_host, by_host)) | self._moved(placement)
+        if stale:
+            self._renew(stale, by_host, placement)
+        self._by_host = by_host
+        if self._rest is None:
+            others, hosts = self._others()
+            self._rest = others, tuple(route for host in hosts for route in by_host[host])
+        others, routes = self._rest
+        keyed = {EXACT_MAP: self._exact, PREFIX_MAP: self._prefix, **others.keyed}
+        return Wanted(Maps(keyed, others.ordered), routes)
+
+    def _moved(self, placement: Placement) -> set[str]:
+        """The hosts that lead to a backend that is elsewhere now, or that has its first server or has lost its last."""
+        if placement.names is self._names and placement.slots is self._slots:
+            return set()
         slots = placement.slots
-        status = {name: (place, any(slots[place])) for name, place in placement.names.items()}
-        stale = {host for host, routes in by_host.items() if self._by_host.get(host) is not routes}
-        for name, now in status.items():
-            if self._status.get(name) != now:
-                stale |= self._users.get(name, set())
-        gone = self._by_host.keys() - by_host.keys()
-        if stale or gone:
-            self._exact, self._prefix, self._special = dict(self._exact), dict(self._prefix), dict(self._special)
-        for host in stale | gone:
-            self._forget(host)
-        for host in stale & by_host.keys():
-            self._make(host, by_host[host], placement)
-        self._by_host, self._status = by_host, status
-        special = sorted(self._special)
-        return Wanted(self._all(special), tuple(route for host in special for route in by_host[host]))
+        if placement.names is self._names:
+            used = (place for place in differences(self._slots, slots) if place in self._places)
+            status = {self._places[place]: (place, any(slots[place])) for place in used}
+        else:
+            status = {name: (place, any(slots[place])) for name, place in placement.names.items()}
+            self._places = {place: name for name, place in placement.names.items()}
+            self._status = {name: one for name, one in self._status.items() if name in status}
+        changed = [name for name, now in status.items() if self._status.get(name) != now]
+        self._status |= status
+        self._names, self._slots = placement.names, slots
+        return {host for name in changed for host in self._users.get(name, ())}
 
-    def _make(self, host: str, routes: tuple[Route, ...], placement: Placement) -> None:
-        found = maps(routes, placement)
-        exact, prefix = (found.keyed[name] for name in _PLAIN)
-        backends = frozenset(backend_names(routes))
-        for name in backends:
-            self._users.setdefault(name, set()).add(host)
-        self._chunks[host] = Chunk(exact, prefix, backends)
-        self._exact |= exact
-        self._prefix |= prefix
-        more = (entries for name, entries in found.keyed.items() if name not in _PLAIN)
-        if any(more) or any(found.ordered.values()) or any(map(_decides, routes)):
-            self._special[host] = found
+    def _renew(self, hosts: set[str], by_host: Mapping[str, tuple[Route, ...]], placement: Placement) -> None:
+        gone = {host: chunk for host in hosts if (chunk := self._chunks.pop(host, None))}
+        new = {host: _chunk(by_host[host], placement) for host in hosts if host in by_host}
+        self._chunks |= new
+        self._exact = _changed(self._exact, [one.exact for one in gone.values()], [one.exact for one in new.values()])
+        self._prefix = _changed(
+            self._prefix, [one.prefix for one in gone.values()], [one.prefix for one in new.values()]
+        )
+        for host, chunk in gone.items():
+            for name in chunk.backends:
+                self._users[name].discard(host)
+        for host, chunk in new.items():
+            for name in chunk.backends:
+                self._users.setdefault(name, set()).add(host)
+        for name in {name for chunk in gone.values() for name in chunk.backends if not self._users[name]}:
+            del self._users[name]
+        special = {host: chunk.special for host, chunk in new.items() if chunk.special}
+        if special or not self._special.keys().isdisjoint(hosts):
+            self._special = {host: found for host, found in self._special.items() if host not in hosts} | special
+            self._rest = None
 
-    def _forget(self, host: str) -> None:
-        chunk = self._chunks.pop(host, None)
-        if chunk is None:
-            return
-        for key in chunk.exact:
-            del self._exact[key]
-        for key in chunk.prefix:
-            del self._prefix[key]
-        for name in chunk.backends:
-            self._users[name].discard(host)
-            if not self._users[name]:
-                del self._users[name]
-        self._special.pop(host, None)
-
-    def _all(self, special: list[str]) -> Maps:
+    def _others(self) -> tuple[Maps, tuple[str, ...]]:
+        """The entries of all other maps, and the hosts that have any."""
+        hosts = tuple(sorted(self._special))
         keyed: dict[str, dict[str, str]] = {CANARY_MAP: {}}
         ordered: dict[str, list[tuple[str, str]]] = {REGEX_MAP: []}
-        for host in special:
+        for host in hosts:
             for name, entries in self._special[host].keyed.items():
                 if name not in _PLAIN:
                     keyed.setdefault(name, {}).update(entries)
             for name, pairs in self._special[host].ordered.items():
                 ordered.setdefault(name, []).extend(pairs)
-        return Maps(
-            {EXACT_MAP: self._exact, PREFIX_MAP: self._prefix, **keyed},
-            {name: tuple(pairs) for name, pairs in ordered.items()},
-        )
+        return Maps(keyed, {name: tuple(pairs) for name, pairs in ordered.items()}), hosts
+
+
+def _chunk(routes: tuple[Route, ...], placement: Placement) -> Chunk:
+    found = maps(routes, placement)
+    exact, prefix = (found.keyed[name] for name in _PLAIN)
+    more = (entries for name, entries in found.keyed.items() if name not in _PLAIN)
+    special = any(more) or any(found.ordered.values()) or any(map(_decides, routes))
+    return Chunk(exact, prefix, frozenset(backend_names(routes)), found if special else None)
+
+
+def _changed(
+    entries: PersistentMap[str, str], gone: list[Mapping[str, str]], new: list[Mapping[str, str]]
+) -> PersistentMap[str, str]:
+    return entries.change(
+        {key: value for one in new for key, value in one.items()}, [key for one in gone for key in one]
+    )
 
 
 def _decides(route: Route) -> bool:

@@ -20,7 +20,7 @@ def needs_lua(profiles: Iterable[Profile]) -> bool:
 
 
 def _needs_lua(profile: Profile) -> bool:
-    if profile.external_auth or profile.mirror or profile.error_pages:
+    if profile.external_auth or profile.mirror or profile.error_pages or profile.bounded:
         return True
     return profile.basic_auth is not None and bool(access.users_of_lua(profile.basic_auth))
 
@@ -28,6 +28,15 @@ def _needs_lua(profile: Profile) -> bool:
 def asks_itself(profiles: Iterable[Profile]) -> bool:
     """Whether some answers come over the edge's back door."""
     return any(profile.external_auth or profile.mirror for profile in profiles)
+
+
+def resolvers(profiles: Iterable[Profile], options: Options) -> tuple[Section, ...]:
+    """Who knows the addresses of names outside the cluster."""
+    if not any(profile.external for profile in profiles):
+        return ()
+    servers = tuple(f"nameserver n{number} {address}" for number, address in enumerate(options.name_servers))
+    lines = (*(servers or ("parse-resolv-conf",)), "accepted_payload_size 4096", "hold valid 5s", "hold obsolete 5s")
+    return (Section("resolvers names", lines),)
 
 
 def sections(profiles: tuple[Profile, ...]) -> tuple[Section, ...]:
@@ -78,10 +87,15 @@ def doors(edge: Edge, options: Options) -> tuple[Section, ...]:
     return tuple(found)
 
 
+def title(listener: Listener) -> str:
+    """The section of a TCP port."""
+    return f"frontend tcp{listener.port} from tcp"
+
+
 def _listener(listener: Listener, options: Options) -> Section:
     proxy = " accept-proxy" if listener.accept_proxy else ""
     return Section(
-        f"frontend tcp{listener.port} from tcp",
+        title(listener),
         (
             f"bind {options.tcp_address}:{listener.port}{proxy}",
             f"use_backend %[str({own_name(listener.backend)}),map_str({INNER_MAP})]",
@@ -105,7 +119,7 @@ def _passthrough(edge: Edge, options: Options) -> list[Section]:
                 "default_backend ended",
             ),
         ),
-        Section("backend ended from tcp", ("server edge unix@/tls.sock send-proxy-v2",)),
+        Section("backend ended from tcp", (f"server edge {options.inside('tls.sock')} send-proxy-v2",)),
     ]
 
 

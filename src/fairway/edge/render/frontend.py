@@ -7,9 +7,10 @@ The usual request is decided by two look-ups and leaves at `allow`; the rest of 
 from collections.abc import Mapping
 
 from fairway.edge.ir import Edge, Entrance, Forward
-from fairway.edge.render import access, conditions, extras, logging, text
+from fairway.edge.render import access, conditions, extras, handover, logging, text
 from fairway.edge.render.canary import canary_rules
 from fairway.edge.render.maps import CONDITION_MAP, MATCH_MAP, OTHERWISE_MAP, PATTERN_MAP, REGEX_HOST
+from fairway.edge.render.pages import HTML
 from fairway.edge.render.rendered import (
     CRT_LIST,
     DEFAULT_CERTIFICATE,
@@ -20,7 +21,6 @@ from fairway.edge.render.rendered import (
     Section,
 )
 
-HTML = 'content-type "text/html; charset=utf-8"'
 _REDIRECT_CODES = (301, 302, 303, 307, 308)
 _TESTS = (
     "acl odd path -m sub // /. %",
@@ -33,9 +33,9 @@ _TESTS = (
 _SCHEMES = ("X-Forwarded-Proto", "X-Forwarded-Scheme", "X-Scheme")
 
 
-def _headers(entrance: Entrance, again: bool) -> tuple[str, ...]:
+def _headers(entrance: Entrance, again: bool, scheme: bool) -> tuple[str, ...]:
     """The set of ingress-nginx (rootfs/etc/nginx/template/nginx.tmpl); what the client sent under these names is lost,
-    unless the client is a proxy that is believed.
+    unless the client is a proxy that is believed. `scheme`: whether txn.scheme may say what the connection does not.
     """
     believed = " unless { var(txn.believed) -m found }" if entrance.forwarded_from else ""
     known = " unless { var(txn.scheme) -m found }" if entrance.forwarded_from else ""
@@ -56,7 +56,7 @@ def _headers(entrance: Entrance, again: bool) -> tuple[str, ...]:
         f"http-request set-header X-Forwarded-Port %[dst_port]{believed}",
         *(f"http-request set-header {name} %[ssl_fc,iif(https,http)]{known}" for name in _SCHEMES),
         *((f"http-request set-header {name} %[var(txn.scheme)] if {{ var(txn.scheme) -m found }}"
-           for name in _SCHEMES) if entrance.forwarded_from or again else ()),
+           for name in _SCHEMES) if scheme else ()),
         "http-request del-header Proxy",
     )  # fmt: skip
 
@@ -189,39 +189,65 @@ _REWRITE = (
     "http-request set-path /%[var(txn.target)] if rewrite !{ var(txn.target) -m beg / }",
 )
 
+_TARGETS = (
+    "use_backend %[var(txn.backend)] if { var(txn.backend) -m found }",
+    "use_backend %[var(txn.route),field(-1,|)]",
+)
 
-def frontend(edge: Edge, options: Options, maps: Mapping[str, object]) -> Section:
-    """The one frontend, for HTTP and HTTPS; `maps` are those that there are."""
+
+def frontends(edge: Edge, options: Options, maps: Mapping[str, object]) -> tuple[Section, Section]:
+    """The one for HTTP and HTTPS, and the same for what a replaced process hands over; `maps` are those there are."""
+    again = extras.asks_itself(backend.profile for backend in edge.backends)
+    rules = _rules(edge, options, maps)
+    captures, entrance = logging.captures(options), edge.entrance
+    scheme = again or bool(entrance.forwarded_from)
+    front = (
+        *_binds(edge, options, again),
+        *captures,
+        *_TESTS,
+        *(("acl tls var(txn.scheme) -m str https",) if scheme else ()),
+        handover.first(again),
+        *_GUARD,
+        *(_NO_ZEROS if options.version < (2, 8) else ()),
+        *_headers(entrance, again, scheme),
+        *rules,
+        handover.target(again),
+        *_TARGETS,
+    )
+    handed = (
+        *handover.binds(options),
+        *captures,
+        *_TESTS,
+        "acl tls var(txn.scheme) -m str https",
+        *_GUARD,
+        *(_NO_ZEROS if options.version < (2, 8) else ()),
+        handover.SCHEME,
+        *_headers(entrance, False, True),
+        *rules,
+        *_TARGETS,
+    )
+    return Section("frontend edge from edge", front), Section("frontend handed from edge", handed)
+
+
+def _rules(edge: Edge, options: Options, maps: Mapping[str, object]) -> tuple[str, ...]:
+    """What does not depend on the door."""
     routes, entrance = edge.routes, edge.entrance
     canaries = tuple(
         route.action.canaries for route in routes if isinstance(route.action, Forward) and route.action.canaries
     )
-    again = extras.asks_itself(backend.profile for backend in edge.backends)
-    return Section(
-        "frontend edge from edge",
-        (
-            *_binds(edge, options, again),
-            *logging.captures(options),
-            *_TESTS,
-            *(("acl tls var(txn.scheme) -m str https",) if again or entrance.forwarded_from else ()),
-            *_GUARD,
-            *(_NO_ZEROS if options.version < (2, 8) else ()),
-            *_headers(entrance, again),
-            *logging.trace(options),
-            *logging.late_captures(options),
-            *_answers(entrance),
-            *_DECIDED,
-            *_OTHER_SPELLINGS,
-            _FIND_EXPRESSION,
-            *(conditions.rules(routes, CONDITION_MAP, OTHERWISE_MAP, MATCH_MAP) if MATCH_MAP in maps else ()),
-            *_FIELDS,
-            *canary_rules(canaries, PATTERN_MAP),
-            *_https(options, entrance),
-            *_ANSWERS,
-            *_REWRITE,
-            "use_backend %[var(txn.backend)] if { var(txn.backend) -m found }",
-            "use_backend %[var(txn.route),field(-1,|)]",
-        ),
+    return (
+        *logging.trace(options),
+        *logging.late_captures(options),
+        *_answers(entrance),
+        *_DECIDED,
+        *_OTHER_SPELLINGS,
+        _FIND_EXPRESSION,
+        *(conditions.rules(routes, CONDITION_MAP, OTHERWISE_MAP, MATCH_MAP) if MATCH_MAP in maps else ()),
+        *_FIELDS,
+        *canary_rules(canaries, PATTERN_MAP),
+        *_https(options, entrance),
+        *_ANSWERS,
+        *_REWRITE,
     )
 
 

@@ -29,7 +29,7 @@ def ring(options: Options) -> tuple[Section, ...]:
         f"size {_RING_BYTES}",
         "timeout connect 1s",
         "timeout server 60s",
-        f"server engine unix@{LOG_SOCKET} log-proto legacy",
+        f"server engine {options.inside(LOG_SOCKET)} log-proto legacy",
     )
     return (Section("ring access", lines),)
 

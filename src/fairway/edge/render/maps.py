@@ -119,7 +119,8 @@ class _Values:
         return f"{flags or '-'}|{name}|{canary}|{rewrite}"
 
     def _serves(self, backend: str) -> bool:
-        return any(self._placement.slots[self._placement.names[backend]])
+        name = self._placement.names[backend]
+        return any(self._placement.slots[name]) or self._placement.shapes[name].profile.external is not None
 
     def _chain(self, canaries: tuple[Canary, ...]) -> str:
         """The key of the first; each entry holds its share of all draws and the key of the next."""

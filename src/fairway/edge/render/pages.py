@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+HTML = 'content-type "text/html; charset=utf-8"'
+UPLOAD = "pages/upload.html"
 # The host as the client sent it, stripped of everything that could be markup. HAProxy fills it in.
 _HOST = "%[var(txn.host),regsub([^a-z0-9.:-],,g)]"
 _STYLE = (
@@ -73,6 +75,7 @@ PAGES: Mapping[str, str] = {
     ERRORS[403]: _page(403, "You may not see this", "Access from your network address is not allowed."),
     ERRORS[408]: _page(408, "The request took too long", "It did not arrive in time. Please try again."),
     ERRORS[413]: _page(413, "This is too large", "The upload is larger than this site allows."),
+    UPLOAD: _page(413, "This upload was not accepted", "It is larger than this site allows, or it is not proper HTTP."),
     ERRORS[500]: _page(500, "Something went wrong at the entrance", "Please try again in a moment."),
     ERRORS[502]: _page(502, "The site gave no proper answer", "Please try again in a moment."),
     ERRORS[503]: _page(503, "The site does not answer", "Please try again in a moment."),

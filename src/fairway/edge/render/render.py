@@ -6,10 +6,10 @@ import msgspec
 
 from fairway.edge.ir import ANY_HOST, Edge, Entrance, Profile
 from fairway.edge.place import Placement
-from fairway.edge.render import extras, pages, tuning
+from fairway.edge.render import extras, handover, pages, tuning
 from fairway.edge.render.backend import backend
 from fairway.edge.render.entries import Wanted
-from fairway.edge.render.frontend import HTML, frontend
+from fairway.edge.render.frontend import frontends
 from fairway.edge.render.logging import ring
 from fairway.edge.render.maps import maps
 from fairway.edge.render.names import INNER_MAP
@@ -49,7 +49,7 @@ def render(
     `previous` and `wanted` only save work: backends of the same shape are taken from the one, which must have the same
     options, and the entries of the routes are the other.
     """
-    wanted = wanted or Wanted(maps(edge.routes, placement), edge.routes)
+    wanted = wanted or Wanted(maps(edge.routes, placement), tuple(edge.routes))
     entries = wanted.maps
     profiles = _profiles(placement)
     more = extras.maps(edge, placement.names)
@@ -57,9 +57,11 @@ def render(
     sections = (
         _global(options, profiles),
         *ring(options),
+        *extras.resolvers(profiles, options),
         _defaults(edge.entrance),
         _TCP_DEFAULTS,
-        frontend(msgspec.structs.replace(edge, routes=wanted.special), options, entries.ordered),
+        *frontends(msgspec.structs.replace(edge, routes=wanted.special), options, entries.ordered),
+        handover.section(options),
         *((extras.inner(options),) if INNER_MAP in more else ()),
         *extras.doors(edge, options),
         *extras.sections(profiles),
@@ -82,6 +84,9 @@ def _profiles(placement: Placement) -> tuple[Profile, ...]:
 
 
 def _backends(edge: Edge, placement: Placement, options: Options, previous: Rendered | None) -> Iterator[Section]:
+    if previous and placement.shapes is previous.placement.shapes and all(map(_alone, _profiles(placement))):
+        yield from previous.sections[-len(placement.shapes) :]
+        return
     known = {section.backend: section for section in previous.sections} if previous else {}
     shapes = previous.placement.shapes if previous else {}
     hosts = (
@@ -89,12 +94,16 @@ def _backends(edge: Edge, placement: Placement, options: Options, previous: Rend
     )
     for name, shape in placement.shapes.items():
         profile = shape.profile
-        alone = not (profile.limits or profile.external_auth or profile.mirror)  # looks at nothing but its profile
-        if alone and shapes.get(name) is shape and name in known:
+        if _alone(profile) and shapes.get(name) is shape and name in known:
             yield known[name]
         else:
             section = backend(name, shape, options, edge.entrance, hosts)
             yield msgspec.structs.replace(section, lines=(*tuning.rules(name, shape), *section.lines))
+
+
+def _alone(profile: Profile) -> bool:
+    """Whether a backend looks at nothing but its profile."""
+    return not (profile.limits or profile.external_auth or profile.mirror)
 
 
 def _look_at_hosts(placement: Placement) -> bool:
@@ -110,11 +119,13 @@ def _global(options: Options, profiles: tuple[Profile, ...]) -> Section:
         f"hard-stop-after {options.hard_stop_seconds}s",
         "ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets",
         "expose-experimental-directives",  # normalize-uri, experimental by name in every version up to 3.4
-        "chroot root",
     ]
+    if options.locked:
+        lines.append("chroot root")
     if extras.needs_lua(profiles):
         # Authentication servers are often in the cluster with certificates of nobody; nginx does not check them either.
-        lines += [f"lua-load-per-thread {extras.LUA_FILE}", "httpclient.ssl.verify none"]
+        lines += [f"setenv FAIRWAY_SOCKETS {options.inside('')}", f"lua-load-per-thread {extras.LUA_FILE}"]
+        lines.append("httpclient.ssl.verify none")
     if options.threads:
         lines.append(f"nbthread {options.threads}")
     if options.run_as:
@@ -123,7 +134,7 @@ def _global(options: Options, profiles: tuple[Profile, ...]) -> Section:
 
 
 def _defaults(entrance: Entrance) -> Section:
-    errors = tuple(f"http-error status {code} {HTML} file {name}" for code, name in pages.ERRORS.items())
+    errors = tuple(f"http-error status {code} {pages.HTML} file {name}" for code, name in pages.ERRORS.items())
     lines = {line.rpartition(" ")[0]: line for line in _DEFAULTS}
     if entrance.connect_timeout_seconds:
         lines["timeout connect"] = f"timeout connect {entrance.connect_timeout_seconds}s"

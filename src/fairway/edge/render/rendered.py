@@ -21,7 +21,9 @@ _NOWHERE = Server("127.0.0.1", 1)  # an empty slot needs some address
 class Options(msgspec.Struct, frozen=True):
     """What does not come from the cluster. `http` and `https` are addresses as `bind` takes them; "" is none.
 
-    `version` is HAProxy's; `tcp_address` is where TCP services listen.
+    `version` is HAProxy's; `tcp_address` is where TCP services listen,
+    `name_servers` (ADDRESS:PORT) know names outside the cluster, in place of those of /etc/resolv.conf.
+    `locked`: HAProxy sees nothing but one folder once it runs, which takes root.
     `log`: a line about every request to the socket in `render/logging.py`; `trace`: W3C trace context.
     """
 
@@ -36,6 +38,12 @@ class Options(msgspec.Struct, frozen=True):
     trace: bool = False
     version: tuple[int, int] = (2, 8)
     tcp_address: str = "*"
+    name_servers: tuple[str, ...] = ()
+    locked: bool = True
+
+    def inside(self, name: str) -> str:
+        """A socket in the folder that HAProxy is locked into, as HAProxy itself sees it."""
+        return f"unix@/{name}" if self.locked else f"unix@root/{name}"
 
 
 class Section(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ from fairway.edge.policy import FastCgi, UpstreamTls
 from fairway.edge.render import text
 from fairway.edge.render.rendered import Section
 
+_ADDRESSES_MOST = 4
 _OPTIONS = {
     Protocol.HTTP: "",
     Protocol.HTTPS: " ssl verify none",  # ingress-nginx: proxy-ssl-verify is off unless asked for
@@ -24,6 +25,13 @@ def options(profile: Profile) -> str:
         words += " send-proxy"
     tls = profile.upstream_tls
     return words if tls is None else words.replace(" ssl verify none", _tls(tls))
+
+
+def external(profile: Profile, target: tuple[str, int]) -> str:
+    """Servers by a name, one for each of its addresses; HAProxy asks again as often as the answer says."""
+    return (
+        f"server-template e {_ADDRESSES_MOST} {target[0]}:{target[1]} resolvers names init-addr none{options(profile)}"
+    )
 
 
 def _tls(tls: UpstreamTls) -> str:

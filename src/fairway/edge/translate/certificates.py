@@ -1,7 +1,7 @@
 """TLS sections and Secrets to certificates: each host is served by one, the oldest Ingress decides."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -13,43 +13,10 @@ from fairway.edge.translate.groups import Reading
 from fairway.edge.translate.part import Part
 from fairway.kube.api.config import Secret
 from fairway.kube.api.meta import ObjectKey
+from fairway.toolkit.persistent_map import PersistentMap, differences
 
 
-class Certificates(msgspec.Struct, frozen=True):
-    """What is served, the good content of each Secret (kept for the day it turns bad), and what was wrong.
-
-    `names` are the hosts with a certificate; the rest is what all of it was made of.
-    """
-
-    served: tuple[Certificate, ...]
-    bundles: Mapping[ObjectKey, str]
-    problems: tuple[Problem, ...]
-    names: frozenset[str] = frozenset()
-    asking: tuple[Part, ...] = ()
-    secrets: Mapping[ObjectKey, Secret] = {}
-    refused: Mapping[str, str] = {}
-
-
-def translate(
-    readings: Iterable[Reading], snapshot: Snapshot, previous: Certificates, refused: Mapping[str, str]
-) -> Certificates:
-    """`refused` holds certificates (by content) that HAProxy itself would not take, and why."""
-    asking = [reading for reading in readings if reading.part.tls]
-    asking.sort(key=lambda reading: reading.precedence)
-    parts = tuple(reading.part for reading in asking)
-    if parts == previous.asking and snapshot.secrets == previous.secrets and refused == previous.refused:
-        return previous
-    made = _translate(parts, snapshot, previous.bundles, refused)
-    return msgspec.structs.replace(
-        made,
-        names=frozenset(host for certificate in made.served for host in certificate.hosts),
-        asking=parts,
-        secrets=snapshot.secrets,
-        refused=dict(refused),
-    )
-
-
-class _Options(msgspec.Struct, frozen=True, order=True):
+class Handshake(msgspec.Struct, frozen=True, order=True):
     """What else is settled in the handshake, by host."""
 
     client_authority: str = ""
@@ -57,12 +24,77 @@ class _Options(msgspec.Struct, frozen=True, order=True):
     ciphers: str = ""
 
 
+_USUAL = Handshake()
+
+
+class Certificates(msgspec.Struct, frozen=True):
+    """What is served, the good content of each Secret (kept for the day it turns bad), and what was wrong.
+
+    `names` are the hosts with a certificate; the rest is what all of it was made of: `asking` who wants certificates,
+    `needed` the Secrets that they name, `sound` the good Secrets that `bundles` come from, as they were.
+    """
+
+    served: tuple[Certificate, ...] = ()
+    bundles: Mapping[ObjectKey, str] = {}
+    problems: tuple[Problem, ...] = ()
+    names: frozenset[str] = frozenset()
+    asking: PersistentMap[ObjectKey, Reading] = msgspec.field(default_factory=PersistentMap)
+    needed: frozenset[ObjectKey] = frozenset()
+    sound: Mapping[ObjectKey, Secret] = {}
+    made: Mapping[tuple[ObjectKey, Handshake], Certificate] = {}
+    secrets: Mapping[ObjectKey, Secret] = {}
+    refused: Mapping[str, str] = {}
+
+
+def translate(
+    gone: Iterable[Reading],
+    new: Iterable[Reading],
+    snapshot: Snapshot,
+    previous: Certificates,
+    refused: Mapping[str, str],
+) -> Certificates:
+    """`refused` holds certificates (by content) that HAProxy itself would not take, and why."""
+    arriving = {reading.part.owner: reading for reading in new if reading.part.tls}
+    asking = previous.asking.change(arriving, [reading.part.owner for reading in gone])
+    same_secrets = previous.needed.isdisjoint(_changed(previous.secrets, snapshot.secrets))
+    if asking is previous.asking and same_secrets and refused == previous.refused:
+        return msgspec.structs.replace(previous, secrets=snapshot.secrets)
+    ordered = sorted(asking.values(), key=lambda reading: reading.precedence)
+    parts = tuple(reading.part for reading in ordered)
+    made = _translate(parts, snapshot, previous, refused)
+    return msgspec.structs.replace(
+        made,
+        names=frozenset(host for certificate in made.served for host in certificate.hosts),
+        asking=asking,
+        needed=frozenset(_needed(parts)),
+        secrets=snapshot.secrets,
+        refused=dict(refused),
+    )
+
+
+def _changed(before: Mapping[ObjectKey, Secret], after: Mapping[ObjectKey, Secret]) -> Iterable[ObjectKey]:
+    return differences(before, after)
+
+
+def _needed(parts: Iterable[Part]) -> Iterator[ObjectKey]:
+    for part in parts:
+        yield from (tls.secret for tls in part.tls)
+        if part.settings.auth_tls_secret:
+            yield _authority_key(part)
+
+
+def _authority_key(part: Part) -> ObjectKey:
+    namespace, _, name = part.settings.auth_tls_secret.rpartition("/")
+    return ObjectKey(namespace or part.owner.namespace, name)
+
+
 def _translate(
-    parts: tuple[Part, ...], snapshot: Snapshot, previous: Mapping[ObjectKey, str], refused: Mapping[str, str]
+    parts: tuple[Part, ...], snapshot: Snapshot, previous: Certificates, refused: Mapping[str, str]
 ) -> Certificates:
     owners: dict[str, ObjectKey] = {}
-    wanted: dict[tuple[ObjectKey, _Options], list[str]] = {}
+    wanted: dict[tuple[ObjectKey, Handshake], list[str]] = {}
     bundles: dict[ObjectKey, str] = {}
+    sound: dict[ObjectKey, Secret] = {}
     problems: list[Problem] = []
     options = _options(parts, snapshot, problems)
     for part in parts:
@@ -70,23 +102,32 @@ def _translate(
             content, message = _content(tls.secret, snapshot, previous, refused)
             if message:
                 problems.append(Problem(part.owner, *message))
+            else:
+                sound[tls.secret] = snapshot.secrets[tls.secret]
             if not content:
                 continue
             bundles[tls.secret] = content
             for host in tls.hosts:
                 owner = owners.setdefault(host, tls.secret)
                 if owner == tls.secret:
-                    wanted.setdefault((owner, options.get(host, _Options())), []).append(host)
+                    wanted.setdefault((owner, options.get(host, _USUAL)), []).append(host)
                 else:
                     problems.append(_taken(part.owner, host, owner))
-    ordered = sorted(wanted.items(), key=lambda item: (item[0][0], item[1]))
-    served = tuple(_certificate(secret, hosts, bundles[secret], more) for (secret, more), hosts in ordered)
-    return Certificates(served, bundles, tuple(problems))
+    known = previous.made
+    made = {key: _made(known.get(key), key, wanted[key], bundles[key[0]]) for key in sorted(wanted)}
+    return Certificates(tuple(made.values()), bundles, tuple(problems), sound=sound, made=made)
 
 
-def _options(parts: Iterable[Part], snapshot: Snapshot, problems: list[Problem]) -> dict[str, _Options]:
+def _made(known: Certificate | None, key: tuple[ObjectKey, Handshake], hosts: list[str], content: str) -> Certificate:
+    """The one that was made before, if nothing about it has changed."""
+    if known is not None and known.pem == content and known.hosts == tuple(sorted(set(hosts))):
+        return known
+    return _certificate(key[0], hosts, content, key[1])
+
+
+def _options(parts: Iterable[Part], snapshot: Snapshot, problems: list[Problem]) -> dict[str, Handshake]:
     """The older Ingress decides for a host, as ever. Without its authority nobody's certificate is good."""
-    found: dict[str, _Options] = {}
+    found: dict[str, Handshake] = {}
     for part in parts:
         settings = part.settings
         asks = settings.auth_tls_secret and settings.auth_tls_verify_client != "off"
@@ -94,8 +135,7 @@ def _options(parts: Iterable[Part], snapshot: Snapshot, problems: list[Problem])
             continue
         authority = ""
         if asks:
-            namespace, _, name = settings.auth_tls_secret.rpartition("/")
-            key = ObjectKey(namespace or part.owner.namespace, name)
+            key = _authority_key(part)
             secret = snapshot.secrets.get(key)
             try:
                 authority = contents.authority(secret.data.get("ca.crt", "") if secret else "")
@@ -104,15 +144,17 @@ def _options(parts: Iterable[Part], snapshot: Snapshot, problems: list[Problem])
                 problems.append(Problem(part.owner, "InvalidReference", why))
         any_client = settings.auth_tls_verify_client == "optional_no_ca"
         for host in (host for tls in part.tls for host in tls.hosts):
-            found.setdefault(host, _Options(authority, any_client, settings.ssl_ciphers))
+            found.setdefault(host, Handshake(authority, any_client, settings.ssl_ciphers))
     return found
 
 
 def _content(
-    secret: ObjectKey, snapshot: Snapshot, previous: Mapping[ObjectKey, str], refused: Mapping[str, str]
+    secret: ObjectKey, snapshot: Snapshot, previous: Certificates, refused: Mapping[str, str]
 ) -> tuple[str, tuple[str, str] | None]:
     """The PEM text, or that of the last good Secret, and the reason and message of what is wrong."""
     found = snapshot.secrets.get(secret)
+    if found is not None and previous.sound.get(secret) is found and previous.bundles[secret] not in refused:
+        return previous.bundles[secret], None
     reason, message = "SecretNotFound", f"Secret {secret} does not exist or is not of type kubernetes.io/tls"
     if found is not None:
         try:
@@ -122,15 +164,15 @@ def _content(
             reason, message = "InvalidCertificate", f"Secret {secret}: {refused[content]}"
         except Refused as error:
             reason, message = "InvalidCertificate", f"Secret {secret}: {error}"
-    last = previous.get(secret, "")
+    last = previous.bundles.get(secret, "")
     served = "the certificate it had before" if last and last not in refused else "the default certificate"
     return ("" if last in refused else last), (reason, f"{message}; serving {served}")
 
 
-def _certificate(secret: ObjectKey, hosts: Iterable[str], content: str, options: _Options) -> Certificate:
+def _certificate(secret: ObjectKey, hosts: Iterable[str], content: str, options: Handshake) -> Certificate:
     # A list entry of HAProxy cannot change its hosts or options, so another set of them is another certificate.
     names = tuple(sorted(set(hosts)))
-    more = () if options == _Options() else (msgspec.json.encode(options).decode(),)
+    more = () if options == _USUAL else (msgspec.json.encode(options).decode(),)
     digest = hashlib.sha256("\n".join((*secret, *names, *more)).encode()).hexdigest()[:16]
     return Certificate(
         f"{secret.namespace}_{secret.name}_{digest}",

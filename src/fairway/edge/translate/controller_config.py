@@ -4,7 +4,7 @@ Where the first exists, ingress-nginx' own defaults count (HSTS among them); whe
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -14,10 +14,12 @@ from fairway.edge.snapshot import Snapshot
 from fairway.edge.translate import backends, checks, contents
 from fairway.edge.translate.backends import Unresolved
 from fairway.edge.translate.checks import Refused
+from fairway.edge.translate.global_auth import SETTINGS as SETTINGS
+from fairway.edge.translate.global_auth import Guard
 from fairway.edge.translate.references import ServiceRef
 from fairway.kube.api.meta import ObjectKey
 
-SETTINGS = ObjectKey("ingress-nginx", "ingress-nginx-controller")
+UDP_SERVICES = ObjectKey("ingress-nginx", "udp-services")
 TCP_SERVICES = ObjectKey("ingress-nginx", "tcp-services")
 _TARGET = re.compile(
     r"([a-z0-9][-a-z0-9]{0,62})/([a-z0-9][-a-z0-9]{0,62}):([a-z0-9][-a-z0-9]{0,14})(?::(PROXY)?)?(?::(PROXY)?)?"
@@ -74,15 +76,20 @@ KEYS: Mapping[str, Callable[[str], Any]] = {
 """The keys that are read; all others are for nginx alone."""
 
 
-def read(snapshot: Snapshot) -> ControllerConfig:
+def read(snapshot: Snapshot, guard: Guard) -> ControllerConfig:
     """Pure; a value that cannot be used keeps its default."""
     values, problems = _values(snapshot)
     tcp = _tcp(snapshot)
     return ControllerConfig(
         _entrance(values, snapshot, problems) if SETTINGS in snapshot.config_maps else Entrance(),
         tuple(listener for listener, _ in tcp[0]),
-        tuple(backend for _, backend in tcp[0]),
-        tuple(Problem(SETTINGS, "InvalidConfiguration", message) for message in (*problems, *tcp[1])),
+        (*(backend for _, backend in tcp[0]), *([guard.backend] if guard.backend else [])),
+        (
+            *(Problem(SETTINGS, "InvalidConfiguration", message) for message in problems),
+            *(Problem(TCP_SERVICES, "InvalidConfiguration", message) for message in tcp[1]),
+            *_udp(snapshot),
+            *guard.problems,
+        ),
     )
 
 
@@ -146,6 +153,19 @@ def _tcp(snapshot: Snapshot) -> tuple[list[tuple[Listener, Backend]], list[str]]
     return found, problems
 
 
+def _udp(snapshot: Snapshot) -> Iterator[Problem]:
+    """HAProxy passes no datagrams on; the cluster's own load balancers do."""
+    config = snapshot.config_maps.get(UDP_SERVICES)
+    for key, text in sorted(config.data.items()) if config else ():
+        service = text.strip().rpartition(":")[0] or text.strip()
+        yield Problem(
+            UDP_SERVICES,
+            "UnsupportedConfiguration",
+            f"udp-services {checks.short(key)}: the edge passes on TCP only; give Service {checks.short(service)} "
+            "the type LoadBalancer or NodePort, which leads datagrams to it",
+        )
+
+
 def _listener(key: str, text: str, snapshot: Snapshot) -> tuple[Listener, Backend]:
     port = checks.number(key, 1, 65535)
     match = _TARGET.fullmatch(text)
@@ -154,5 +174,6 @@ def _listener(key: str, text: str, snapshot: Snapshot) -> tuple[Listener, Backen
     number = match[3]
     ref = ServiceRef(match[1], match[2], int(number) if number.isdigit() else number)
     profile = Profile(protocol=Protocol.TCP, inner=True, proxy_protocol=bool(match[5]))
+    profile = msgspec.structs.replace(profile, external=backends.external(ref, snapshot))
     backend = Backend(f"tcp:{port}", backends.servers(ref, snapshot), profile)
     return Listener(port, backend.name, bool(match[4])), backend

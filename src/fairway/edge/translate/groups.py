@@ -13,14 +13,13 @@ from fairway.edge.snapshot import Precedence
 from fairway.edge.translate import routes
 from fairway.edge.translate.part import Part, ServiceRef
 from fairway.edge.translate.profile import backend_name
-from fairway.kube.api.ingresses import Ingress
 from fairway.kube.api.meta import ObjectKey
+from fairway.toolkit.persistent_map import PersistentMap
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """One Ingress as it was read; it is kept to be recognised."""
+    """One Ingress as it was read."""
 
-    ingress: Ingress
     part: Part
     problems: tuple[Problem, ...]
     precedence: Precedence
@@ -48,9 +47,9 @@ class Group(msgspec.Struct, frozen=True):
 class Groups(msgspec.Struct, frozen=True):
     """The group that every host belongs to, the routes by host, and the problems by identity of their group."""
 
-    of_host: Mapping[str, Group] = {}
-    by_host: Mapping[str, tuple[Route, ...]] = {}
-    problems: Mapping[int, tuple[Problem, ...]] = {}
+    of_host: PersistentMap[str, Group] = msgspec.field(default_factory=PersistentMap)
+    by_host: PersistentMap[str, tuple[Route, ...]] = msgspec.field(default_factory=PersistentMap)
+    problems: PersistentMap[int, tuple[Problem, ...]] = msgspec.field(default_factory=PersistentMap)
     passthroughs: Mapping[int, tuple[Passthrough, ...]] = {}
 
 
@@ -73,22 +72,15 @@ def change(
     made = tuple(_group(readings, names) for readings in _components([*kept, *arriving]))
     if not old and not made:
         return Change(before, (), ())
-    of_host, by_host, problems = dict(before.of_host), dict(before.by_host), dict(before.problems)
-    passthroughs = dict(before.passthroughs)
-    for group in old.values():
-        problems.pop(id(group), None)
-        passthroughs.pop(id(group), None)
-        for host in _about(group):
-            of_host.pop(host, None)
-            by_host.pop(host, None)
-    for group in made:
-        of_host |= dict.fromkeys(_about(group), group)
-        by_host |= group.by_host
-        if group.problems:
-            problems[id(group)] = group.problems
-        if group.passthroughs:
-            passthroughs[id(group)] = group.passthroughs
-    return Change(Groups(of_host, by_host, problems, passthroughs), tuple(old.values()), made)
+    gone_hosts = {host for group in old.values() for host in _about(group)}
+    groups = Groups(
+        before.of_host.change({host: group for group in made for host in _about(group)}, gone_hosts),
+        before.by_host.change({host: found for group in made for host, found in group.by_host.items()}, gone_hosts),
+        before.problems.change({id(group): group.problems for group in made if group.problems}, old),
+        {number: found for number, found in before.passthroughs.items() if number not in old}
+        | {id(group): group.passthroughs for group in made if group.passthroughs},
+    )
+    return Change(groups, tuple(old.values()), made)
 
 
 def hosts(part: Part) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ def profile(settings: Settings) -> Profile:
         affinity=_affinity(settings) if settings.affinity else None,
         limits=_limits(settings),
         basic_auth=_basic_auth(settings),
-        external_auth=_external_auth(settings),
+        external_auth=external_auth(settings),
         client_certificate=_client_certificate(settings),
         upstream_tls=_upstream_tls(settings),
         retries=_retries(settings),
@@ -74,11 +74,20 @@ def profile(settings: Settings) -> Profile:
         cookie_path=settings.proxy_cookie_path,
         location=None if untouched else (settings.proxy_redirect_from, settings.proxy_redirect_to or "/"),
         fast_cgi=_fast_cgi(settings) if settings.backend_protocol == "FCGI" else None,
+        guarded=settings.enable_global_auth,
         cache_seconds=settings.cache,
         silent=not settings.enable_access_log,
         virtual_address=settings.service_upstream,
         fallback=default_backend(settings),
     )
+
+
+def over_tls(settings: Settings, found: Profile) -> Profile | None:
+    """How AUTO_HTTP treats requests that came over TLS; None for every other protocol."""
+    if settings.backend_protocol != "AUTO_HTTP":
+        return None
+    tls = _upstream_tls(msgspec.structs.replace(settings, backend_protocol="HTTPS"))
+    return msgspec.structs.replace(found, protocol=Protocol.HTTPS, upstream_tls=tls)
 
 
 def helpers(settings: Settings) -> tuple[tuple[ServiceRef, Profile], ...]:
@@ -174,7 +183,8 @@ def _basic_auth(settings: Settings) -> BasicAuth | None:
     return BasicAuth(settings.auth_realm, secret, settings.auth_secret_type == "auth-map")
 
 
-def _external_auth(settings: Settings) -> ExternalAuth | None:
+def external_auth(settings: Settings) -> ExternalAuth | None:
+    """The authentication server; its headers from a ConfigMap are still missing."""
     if not settings.auth_url:
         return None
     found = service(settings.auth_url)

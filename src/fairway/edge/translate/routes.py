@@ -9,6 +9,7 @@ import msgspec
 from fairway.edge.ir import (
     ANY_HOST,
     Action,
+    Canary,
     Condition,
     Forward,
     Maintenance,
@@ -23,7 +24,9 @@ from fairway.edge.ir import (
     Route,
 )
 from fairway.edge.translate import canaries
+from fairway.edge.translate.global_auth import OPEN_PATH
 from fairway.edge.translate.part import Part, Rule, ServiceRef, twin
+from fairway.edge.translate.profile import over_tls
 from fairway.kube.api.meta import ObjectKey
 
 T = TypeVar("T")
@@ -112,7 +115,18 @@ class _Merger:
         if service is None:
             return NotFound()
         target = part.settings.rewrite_target
-        return Forward(self._backend_of(service, part, part.profile), rewrite=target if target != rule.path else "")
+        profile = part.profile
+        if rule.path.startswith(OPEN_PATH) and profile.guarded:
+            profile = msgspec.structs.replace(profile, guarded=False)
+        secure = over_tls(part.settings, profile)
+        # What came over TLS is told by a header that the edge itself has set, whatever the client sent.
+        canaries = (
+            ()
+            if secure is None
+            else (Canary(self._backend_of(service, part, secure), header="x-forwarded-proto", header_value="https"),)
+        )
+        rewrite = target if target != rule.path else ""
+        return Forward(self._backend_of(service, part, profile), rewrite=rewrite, canaries=canaries)
 
     def _loops(self, part: Part, rule: Rule, location: str) -> bool:
         """Whether a redirect leads to the rule that it comes from."""

@@ -93,6 +93,7 @@ class Access(Routing, frozen=True):
     cors_expose_headers: str = ""
     cors_allow_credentials: bool = True
     cors_max_age: int = 1728000
+    enable_global_auth: bool = True
     closed: bool = False
 
 

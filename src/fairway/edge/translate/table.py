@@ -97,7 +97,7 @@ def _refused(name: str, read: Callable[[str], Any], note: str, idle: tuple[Any, 
 
 _SECONDS = _number(1, _WEEK_SECONDS)
 _COUNT = _number(0, 1_000_000)
-_WAF = "put a web application firewall in front of the Service, for example Coraza as its own Deployment"
+_WAF = "a web application firewall in front of the Service, for example Coraza as its own Deployment"
 _STREAMS = "bodies are streamed, never gathered in files or buffers"
 _CONNECTIONS = "connections to the authentication server are kept and shared without being asked"
 
@@ -139,12 +139,7 @@ NGINX: tuple[Annotation, ...] = (
     ),
     _native("auth-type", _one_of("basic"), "digest is refused: use basic over HTTPS", protects=True),
     _lua("auth-url", variables.url, protects=True),
-    _partial(
-        "backend-protocol",
-        _one_of("HTTP", "HTTPS", "AUTO_HTTP", "GRPC", "GRPCS", "FCGI"),
-        "AUTO_HTTP speaks plain HTTP to the pods, whatever the client used; set HTTP or HTTPS",
-        idle=("HTTP", "HTTPS", "GRPC", "GRPCS", "FCGI"),
-    ),
+    _native("backend-protocol", _one_of("HTTP", "HTTPS", "AUTO_HTTP", "GRPC", "GRPCS", "FCGI")),
     _native("canary", checks.boolean),
     _native("canary-by-cookie", checks.token),
     _native("canary-by-header", checks.token),
@@ -172,7 +167,7 @@ NGINX: tuple[Annotation, ...] = (
     _native("disable-proxy-intercept-errors", checks.boolean),
     _native("enable-access-log", checks.boolean),
     _native("enable-cors", checks.boolean),
-    _harmless("enable-global-auth", checks.boolean, "there is no global authentication"),
+    _lua("enable-global-auth", checks.boolean, "where the ConfigMap has a global-auth-url"),
     _refused("enable-modsecurity", checks.boolean, _WAF, idle=(False,)),
     _partial(
         "enable-opentelemetry",
@@ -190,7 +185,7 @@ NGINX: tuple[Annotation, ...] = (
     _native("limit-allowlist", checks.networks),
     _native("limit-burst-multiplier", _number(1, 1000)),
     _native("limit-connections", _COUNT),
-    _partial("limit-rate", _number(0, _MANY), "it needs HAProxy 2.7; with 2.6 answers are not slowed down", idle=(0,)),
+    _native("limit-rate", _number(0, _MANY), "where HAProxy is older than 2.7, a warning Event says that it cannot"),
     _refused("limit-rate-after", _number(0, _MANY), "limit-rate alone, which counts from the first byte", idle=(0,)),
     _native("limit-rpm", _COUNT),
     _native("limit-rps", _COUNT),
@@ -207,11 +202,7 @@ NGINX: tuple[Annotation, ...] = (
     _native("permanent-redirect", checks.redirect),
     _native("permanent-redirect-code", _redirect_code),
     _harmless("preserve-trailing-slash", checks.boolean, "redirects always keep the path as it was"),
-    _native(
-        "proxy-body-size",
-        checks.size,
-        "what announces its length is refused at once, a chunked body as far as the buffer goes",
-    ),
+    _lua("proxy-body-size", checks.size, "what does not announce its length is broken off where it grows too long"),
     _harmless("proxy-buffer-size", checks.size, _STREAMS),
     _harmless("proxy-buffering", _one_of("on", "off"), _STREAMS),
     _harmless("proxy-buffers-number", _COUNT, _STREAMS),
