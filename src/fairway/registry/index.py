@@ -1,5 +1,8 @@
 """What is pushed as names in the node's index of images, where the kubelet looks first."""
 
+from collections.abc import Collection, Iterator
+from datetime import datetime
+
 from fairway.registry.documents import Record
 from fairway.toolkit.content_store import StoreError
 from fairway.toolkit.oci import documents
@@ -30,6 +33,15 @@ class ImageIndex:
         """Forget a tag or a digest."""
         for reference in self._references(repository, target):
             self._store.remove(reference)
+
+    def older(self, repositories: Collection[str], than: datetime) -> Iterator[Reference]:
+        """The node's names for images of these repositories that were given before a time."""
+        for known in self._store.names.all():
+            reference = parse(known.name)
+            if reference.registry in self._hosts and reference.repository in repositories:
+                since = known.facts.get("since", "")
+                if since and datetime.fromisoformat(since) < than:
+                    yield reference
 
     def _references(self, repository: str, target: str) -> list[Reference]:
         separator = "@" if ":" in target else ":"

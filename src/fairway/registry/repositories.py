@@ -1,7 +1,8 @@
 """Repositories as folders of links into the content store.
 
 `links/registry/<repository>/_blobs/<hex>` empty: this blob may be read here; its time is when it was pushed.
-`…/_manifests/<hex>` a Record. `…/_referrers/<hex of the subject>/<hex>` empty. `…/_tags/<tag>` a digest.
+`…/_app` empty: it is or was an App's. `…/_manifests/<hex>` a Record.
+`…/_referrers/<hex of the subject>/<hex>` empty. `…/_tags/<tag>` a digest.
 The image store never collects a blob that has a link under `links/`.
 """
 
@@ -17,6 +18,7 @@ from fairway.toolkit import files
 from fairway.toolkit.content_store import ContentStore
 
 FOLDER = "links/registry"
+_MARK = "_app"
 
 
 class Repositories:
@@ -33,6 +35,15 @@ class Repositories:
             if "_blobs" in inner or "_manifests" in inner:
                 yield str(Path(folder).relative_to(self._root))
             inner[:] = [name for name in inner if not name.startswith("_")]
+
+    def mark(self, name: str) -> None:
+        """Remember that a repository, if there is one, belongs to an App, also when that App is gone."""
+        if self.exists(name):
+            (self._root / name / _MARK).touch()
+
+    def marked(self) -> Iterator[str]:
+        """The repositories that belong or belonged to an App."""
+        return (name for name in self.names() if (self._root / name / _MARK).exists())
 
     def exists(self, name: str) -> bool:
         return (self._root / name / "_manifests").is_dir()

@@ -5,12 +5,14 @@ import os
 import socket
 
 from fairway.kube.client.client import ApiClient
+from fairway.kube.client.errors import ApiError, Unreachable
+from fairway.kube.reconcile.kept import Kept
 from fairway.kube.reconcile.reflector import run_reflectors, wait_synced
 from fairway.kube.reconcile.whole import run_whole
+from fairway.registry import demand, publish
 from fairway.registry.config import Config, Listener
 from fairway.registry.errors import RegistryProblem, response
 from fairway.registry.paths import streams_body
-from fairway.registry.publish import Publisher
 from fairway.registry.service import Registry
 from fairway.toolkit import logs
 from fairway.toolkit.clock import Clock
@@ -35,7 +37,7 @@ async def run(client: ApiClient | None, config: Config, clock: Clock, listeners:
             await server.listen(sock, name=listener.name, tls=listener.tls)
             log.info("listening", name=listener.name)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_sweep(registry, config, clock))
+            tasks.create_task(_sweep(registry, client, config, clock))
             if client is not None and config.service is not None:
                 tasks.create_task(_publish(client, config, clock))
     finally:
@@ -45,20 +47,20 @@ async def run(client: ApiClient | None, config: Config, clock: Clock, listeners:
 
 async def _publish(client: ApiClient, config: Config, clock: Clock) -> None:
     assert config.service is not None
-    publisher = Publisher(client, config.service, clock)
+    kept = Kept(client, publish.objects(config.service), clock, field_manager=publish.FIELD_MANAGER)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(run_reflectors(*publisher.reflectors))
-        await wait_synced(*publisher.reflectors)
-        tasks.create_task(run_whole(ROOM, publisher.dirty, publisher.once, clock=clock))
+        tasks.create_task(run_reflectors(*kept.reflectors))
+        await wait_synced(*kept.reflectors)
+        tasks.create_task(run_whole(ROOM, kept.dirty, kept.once, clock=clock))
 
 
-async def _sweep(registry: Registry, config: Config, clock: Clock) -> None:
-    """A failure of one round is told, and the next round comes."""
+async def _sweep(registry: Registry, client: ApiClient | None, config: Config, clock: Clock) -> None:
+    """A failure of one round is told, and the next round comes. While nobody can say what is needed, all stays."""
     while True:
         await clock.sleep(config.sweep_seconds)
         try:
-            freed_bytes = await registry.collect()
-        except OSError as error:
+            freed_bytes = await registry.collect(demand=None if client is None else await demand.read(client))
+        except (ApiError, OSError, Unreachable) as error:
             log.error("could not sweep", error=error)
         else:
             log.info("swept", freed_bytes=freed_bytes)

@@ -2,22 +2,26 @@
 
 import asyncio
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
+
+from msgspec import structs
 
 from fairway.registry.access import Caller, Doorkeeper
 from fairway.registry.blobs import Blobs
 from fairway.registry.config import Config
+from fairway.registry.demand import Demand
 from fairway.registry.errors import RegistryProblem, response
 from fairway.registry.index import ImageIndex
 from fairway.registry.manifests import Manifests
 from fairway.registry.paths import Target, parse
-from fairway.registry.plan import Contents, plan
+from fairway.registry.plan import Contents, Garbage, plan
 from fairway.registry.repositories import Repositories
 from fairway.registry.tokens import Table
 from fairway.registry.uploads import Uploads
 from fairway.toolkit import logs
 from fairway.toolkit.clock import Clock
 from fairway.toolkit.http_messages import Reply, Request, Response
+from fairway.toolkit.oci.reference import Reference
 from fairway.toolkit.oci.store import ImageStore
 
 log = logs.get("registry")
@@ -50,14 +54,16 @@ class Registry:
             log.info("did", method=request.method, path=request.path, status=reply.status)
         return reply
 
-    async def collect(self, retained: Iterable[str] = ()) -> int:
+    async def collect(self, retained: Iterable[str] = (), demand: Demand | None = None) -> int:
         """Remove old uploads, garbage links, and the content that nothing needs any more; returns the bytes freed.
 
-        `retained` are digests, of manifests or blobs, that stay whatever the tags say.
+        `retained` are digests, of manifests or blobs, that stay whatever the tags say. In the repositories of Apps
+        tags keep nothing: what `demand` names stays, and what is young. A tag or digest that goes is forgotten by the
+        node too. Without a demand nothing is known of Apps, and their repositories are treated like all others.
         """
         self._uploads.expire(self._config.upload_idle_seconds)
         async with self._manifests.lock:
-            await asyncio.to_thread(self._unlink, frozenset(retained), self._clock.now())
+            await asyncio.to_thread(self._unlink, frozenset(retained), demand or Demand(), self._clock.now())
         return await asyncio.to_thread(self._store.collect)
 
     def close(self) -> None:
@@ -116,24 +122,45 @@ class Registry:
                 return await self._blobs.cancel(name, id)
         raise _unsupported(request)
 
-    def _unlink(self, retained: frozenset[str], now: datetime) -> None:
+    def _unlink(self, retained: frozenset[str], demand: Demand, now: datetime) -> None:
         with self._store.blobs.lock(exclusive=True):  # no push, of any process, is between its manifest and its tag
+            retained |= demand.digests
+            for name in demand.repositories:
+                self._repositories.mark(name)
+            marked = frozenset(self._repositories.marked())
             for name in [*self._repositories.names()]:
-                contents = self._contents(name, now.timestamp())
-                config = self._config
-                garbage = plan(
-                    contents,
-                    retained,
-                    untagged_seconds=config.untagged_seconds,
-                    garbage_seconds=config.garbage_seconds,
-                )
-                for record in garbage.manifests:
-                    self._repositories.remove_manifest(name, record)
-                    self._index.remove(name, record.digest)
-                for digest in garbage.blobs:
-                    self._repositories.unlink_blob(name, digest)
-                if garbage.manifests or garbage.blobs:
-                    log.info("swept", repository=name, manifests=len(garbage.manifests), blobs=len(garbage.blobs))
+                self._remove(name, self._garbage(name, retained, demand if name in marked else None, now.timestamp()))
+            age = timedelta(seconds=self._config.garbage_seconds)
+            for reference in self._index.older(marked | demand.repositories, now - age):
+                if not self._is_needed(reference, retained, demand):
+                    self._store.remove(reference)
+
+    def _garbage(self, name: str, retained: frozenset[str], demand: Demand | None, now_seconds: float) -> Garbage:
+        """With a demand, of an App's repository: only tags that it names count, and nothing is kept for ever."""
+        config, contents = self._config, self._contents(name, now_seconds)
+        untagged_seconds = config.untagged_seconds
+        if demand is not None:
+            wanted = demand.tags_of(name)
+            tags = {tag: digest for tag, digest in contents.tags.items() if tag in wanted}
+            contents, untagged_seconds = structs.replace(contents, tags=tags), config.garbage_seconds
+        return plan(contents, retained, untagged_seconds=untagged_seconds, garbage_seconds=config.garbage_seconds)
+
+    def _remove(self, name: str, garbage: Garbage) -> None:
+        for record in garbage.manifests:
+            gone = self._repositories.remove_manifest(name, record)
+            for target in (record.digest, *gone):
+                self._index.remove(name, target)
+        for digest in garbage.blobs:
+            self._repositories.unlink_blob(name, digest)
+        if garbage.manifests or garbage.blobs:
+            log.info("swept", repository=name, manifests=len(garbage.manifests), blobs=len(garbage.blobs))
+
+    def _is_needed(self, reference: Reference, retained: frozenset[str], demand: Demand) -> bool:
+        """Whether the node's name for an image of an App stays: it is in the repository, or somebody asks for it."""
+        known = self._store.find(reference)
+        if known is None or known.digest in retained or (reference.repository, reference.tag) in demand.tags:
+            return True
+        return self._repositories.record(reference.repository, known.digest) is not None
 
     def _contents(self, name: str, now_seconds: float) -> Contents:
         manifests = {}
