@@ -1,0 +1,193 @@
+"""The image store that builds write into, and the way to registries. The same input gives the same digest."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from fairway.delivery.builds import layers
+from fairway.delivery.builds.push import push
+from fairway.delivery.builds.site import SITE_PORT
+from fairway.delivery.builds.target import BuildError, Built, Target, refusal
+from fairway.toolkit.content_store import StoreError
+from fairway.toolkit.http_client import Dialer, dial
+from fairway.toolkit.oci.authentication import Login
+from fairway.toolkit.oci.bases import RECIPES
+from fairway.toolkit.oci.context import ContextError
+from fairway.toolkit.oci.distribution import RegistryClient, Settings
+from fairway.toolkit.oci.dockerfile import DockerfileError
+from fairway.toolkit.oci.documents import BadDocument
+from fairway.toolkit.oci.pull import BadImage, pull
+from fairway.toolkit.oci.reference import InvalidReference, Reference, parse
+from fairway.toolkit.oci.registry_errors import RegistryError
+from fairway.toolkit.oci.store import Image, ImageIncomplete, ImageStore
+from fairway.toolkit.oci.streams import BadArchive
+from fairway.toolkit.oci.upload import PushClient
+
+Tell = Callable[[str], None]
+Make = Callable[[ImageStore, Reference], Image]
+_PROBLEMS = (
+    *(BadArchive, BadDocument, BadImage, ContextError, DockerfileError, ImageIncomplete, InvalidReference),
+    *(OSError, RegistryError, StoreError),
+)
+
+
+class Images:
+    """Makes images. Every method raises BuildError, whose text is for the person whose commit it is.
+
+    With the node's own store an image is there for the kubelet as soon as it is named. Elsewhere the store is only a
+    place to work in: bases are pulled into it, and every image is pushed.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        is_node_store: bool,
+        settings: Settings | None = None,
+        dialer: Dialer = dial,
+        own_names: frozenset[str] = frozenset(),
+    ) -> None:
+        """`own_names` are those of the platform's own registry, where each namespace has its own images."""
+        self._own_names = own_names
+        self._folder = folder
+        self._settings = settings or Settings()
+        self._dialer = dialer
+        self._is_node_store = is_node_store
+
+    async def static_image(self, base: str, folder: Path, target: Target, tell: Tell) -> Built:
+        """The files of a folder on the web server `base`."""
+        wanted = _parsed(base)
+
+        def make(store: ImageStore, reference: Reference) -> Image:
+            return layers.site(store, wanted, folder, reference)
+
+        return await self._built(make, (wanted,), target, SITE_PORT, tell)
+
+    async def program_image(
+        self,
+        base: str,
+        folder: Path,
+        target: Target,
+        tell: Tell,
+        *,
+        inner: str = "",
+        command: tuple[str, ...],
+        variables: Mapping[str, str],
+        port: int,
+    ) -> Built:
+        """A program's folder (or only `inner` of it) below /app on `base`, started with `command`."""
+        wanted = _parsed(base)
+
+        def make(store: ImageStore, reference: Reference) -> Image:
+            return layers.program(store, wanted, folder, inner, command, variables, port, reference)
+
+        return await self._built(make, (wanted,), target, port, tell)
+
+    async def dockerfile_image(
+        self,
+        folder: Path,
+        target: Target,
+        tell: Tell,
+        *,
+        inner: str,
+        path: str,
+        arguments: Mapping[str, str],
+        part: layers.Part = layers.WHOLE,
+        namespace: str = "",
+    ) -> Built:
+        """A Dockerfile, or a part of one, that runs nothing, with the context `inner`."""
+        try:
+            instructions = await asyncio.to_thread(layers.read_dockerfile, folder, path, part)
+            wanted = tuple(layers.bases(instructions, arguments)) if not part.before else ()
+        except _PROBLEMS as error:
+            raise BuildError(_text(error)) from error
+        for base in wanted:
+            self.check(base, namespace)
+
+        def make(store: ImageStore, reference: Reference) -> Image:
+            return layers.from_dockerfile(store, folder, inner, instructions, arguments, reference, tell, part)
+
+        return await self._built(make, wanted, target, 0, tell)
+
+    def check(self, image: Reference, namespace: str) -> None:
+        """Raises BuildError for an image of another namespace."""
+        if problem := refusal(image, self._own_names, namespace):
+            raise BuildError(problem)
+
+    async def resolve(self, image: str, login: Login | None = None, *, namespace: str = "") -> Built:
+        """An image that exists, by its digest."""
+        wanted = _parsed(image)
+        self.check(wanted, namespace)
+        try:
+            store = await asyncio.to_thread(ImageStore, self._folder)
+            known = store.find(wanted)
+            digest = wanted.digest or (known.digest if known else None)
+            if digest is None:
+                async with self._client(wanted.registry, login) as client:
+                    digest = await client.digest(wanted.repository, wanted.target)
+                    digest = digest or (await client.manifest(wanted.repository, wanted.target)).digest
+        except _PROBLEMS as error:
+            raise BuildError(f"{image}: {_text(error)}") from error
+        port = _port(store.load(known)) if known and self._is_node_store else 0
+        return Built(f"{wanted.name}@{digest}", port)
+
+    async def _built(self, make: Make, bases: tuple[Reference, ...], target: Target, port: int, tell: Tell) -> Built:
+        try:
+            reference = target.reference()
+            store = await asyncio.to_thread(ImageStore, self._folder)
+            for base in bases:
+                await self._bring(store, base, tell)
+            image = await asyncio.to_thread(partial(_locked, store, make, reference))
+            if target.push or not self._is_node_store:
+                tell(f"pushing {reference}")
+                await push(
+                    store,
+                    reference,
+                    image.digest,
+                    PushClient(reference.registry, dialer=self._dialer, login=target.login, settings=self._settings),
+                )
+        except _PROBLEMS as error:
+            raise BuildError(_text(error)) from error
+        tell(f"image {reference.name}@{image.digest}")
+        return Built(f"{reference.name}@{image.digest}", port or _port(image))
+
+    async def _bring(self, store: ImageStore, wanted: Reference, tell: Tell) -> None:
+        """Fetch a base, unless it is one of those that are assembled on this machine."""
+        if store.find(wanted) is not None:
+            return
+        recipe = next((one.name for one in RECIPES.values() if wanted in map(parse, one.tags)), None)
+        if recipe is not None and self._is_node_store:
+            raise BuildError(f"the base image {wanted} is not here; make it with: fairway image build --base {recipe}")
+        tell(f"pulling {wanted}")
+        async with self._client(wanted.registry, None) as client:
+            await pull(store, client, wanted)
+
+    def _client(self, registry: str, login: Login | None) -> RegistryClient:
+        return RegistryClient(registry, dialer=self._dialer, login=login, settings=self._settings)
+
+
+def _parsed(image: str) -> Reference:
+    try:
+        return parse(image)
+    except InvalidReference as error:
+        raise BuildError(f"{image!r}: {error}") from None
+
+
+def _locked(store: ImageStore, make: Make, reference: Reference) -> Image:
+    """While an image is made, nothing is collected."""
+    with store.blobs.lock(exclusive=False):
+        return make(store, reference)
+
+
+def _port(image: Image) -> int:
+    """The first TCP port that an image exposes; 0 when it says none."""
+    numbers = (port.partition("/") for port in image.config.exposed_ports)
+    return next((int(number) for number, _, protocol in numbers if protocol in ("", "tcp") and number.isdecimal()), 0)
+
+
+def _text(error: BaseException) -> str:
+    """Never where something is on this machine."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{Path(str(error.filename)).name}: {error.strerror}"
+    return str(error)

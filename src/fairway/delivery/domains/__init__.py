@@ -1,0 +1,1 @@
+"""Which App has which host: what the policies allow, and claims of which only one wins."""

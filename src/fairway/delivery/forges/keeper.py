@@ -1,0 +1,200 @@
+"""The loop that keeps each App's webhook at its forge, and takes it away with the App."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from fairway.delivery.forges import secret
+from fairway.delivery.forges.connect import connect
+from fairway.delivery.forges.credentials import key_of_secret
+from fairway.delivery.forges.errors import ForgeBusy, ForgeError
+from fairway.delivery.forges.forge import Forge, Hook, Repository
+from fairway.delivery.git.errors import SourceError
+from fairway.delivery.kinds.apps import App
+from fairway.delivery.kinds.resources import APPS
+from fairway.kube.api.meta import ObjectKey
+from fairway.kube.client.client import ApiClient
+from fairway.kube.client.errors import NotFound
+from fairway.kube.reconcile.reflector import Reflector
+from fairway.kube.reconcile.workqueue import WorkQueue
+from fairway.toolkit import logs
+from fairway.toolkit.clock import Clock
+
+FINALIZER = "fairway.dev/webhook"
+_LOOK_AGAIN_SECONDS = 3600.0
+_REFUSED_SECONDS = 300.0
+_REMOVAL_SECONDS_MAX = 60.0
+_REMOVAL_AGAIN_SECONDS = 5.0
+log = logs.get("delivery")
+
+
+class HookState(msgspec.Struct, frozen=True):
+    """How it stands with an App's webhook; a condition's status, reason and message, and what was learnt.
+
+    `problem`: why nothing is to be fetched from there.
+    """
+
+    status: str
+    reason: str
+    message: str
+    id: str = ""
+    repository_id: str = ""
+    problem: str = ""
+
+
+class _Outcome(msgspec.Struct, frozen=True):
+    state: HookState
+    again_seconds: float
+
+
+Write = Callable[[App, Forge], Awaitable[None]]
+"""Write the pipeline file. Raises ForgeError, SourceError."""
+
+
+class Keeper:
+    """What it learns goes into the App's status by way of `state`; `changed` is called when there is something new."""
+
+    def __init__(
+        self,
+        client: ApiClient,
+        clock: Clock,
+        apps: Reflector[App],
+        public_url: str,
+        allowed_hosts: frozenset[str],
+        write: Write,
+    ) -> None:
+        self.queue: WorkQueue[ObjectKey] = WorkQueue()
+        self._client = client
+        self._clock = clock
+        self._apps = apps.cache
+        self._public_url = public_url
+        self._allowed_hosts = allowed_hosts
+        self._write = write
+        self._states: dict[ObjectKey, HookState] = {}
+        self._due: dict[ObjectKey, tuple[tuple[str, int], float]] = {}
+        self._changed: Callable[[ObjectKey], None] = self.queue.add
+
+    def begin(self, changed: Callable[[ObjectKey], None]) -> None:
+        """Look at every App once, then at those that change."""
+        self._changed = changed
+        for app in self._apps.values():
+            self.queue.add(app.metadata.key)
+        self._apps.subscribe(lambda key, old, new: self.queue.add(key))
+
+    def state(self, key: ObjectKey) -> HookState | None:
+        """None while nothing is known."""
+        return self._states.get(key)
+
+    async def reconcile(self, key: ObjectKey) -> float | None:
+        """Raises ApiError, Unreachable."""
+        app = self._apps.get(key)
+        if app is None:
+            self._forget(key)
+            return None
+        if app.metadata.deletion_timestamp is not None or not _is_wanted(app):
+            self._forget(key)
+            return await self._remove(app) if FINALIZER in app.metadata.finalizers else None
+        wish, now = (app.metadata.uid, app.metadata.generation), self._clock.monotonic()
+        seen, due = self._due.get(key, (None, 0.0))
+        if seen == wish and now < due:
+            return due - now
+        outcome = await self._look(app)
+        self._due[key] = (wish, now + outcome.again_seconds)
+        if self._states.get(key) != outcome.state:
+            self._states[key] = outcome.state
+            log.info("hook", app=key, ready=outcome.state.status, reason=outcome.state.reason)
+            self._changed(key)
+        return outcome.again_seconds
+
+    def _forget(self, key: ObjectKey) -> None:
+        self._due.pop(key, None)
+        self._states.pop(key, None)
+
+    async def _look(self, app: App) -> _Outcome:
+        known = await secret.ensure(self._client, app)
+        if known is None:
+            name = key_of_secret(app.metadata.key).name
+            text = f"Secret {name} lacks the keys secret and path; delete it for a new one"
+            return _Outcome(HookState("False", "NoSecret", text), _REFUSED_SECONDS)
+        hook = Hook(self._url(app, known), known.secret)
+        try:
+            forge = await connect(self._client, app, self._allowed_hosts)
+            if forge is None:
+                return _Outcome(HookState("False", "ByHand", _by_hand(app, hook)), _REFUSED_SECONDS)
+            return await self._keep(app, forge, hook)
+        except ForgeBusy as error:
+            return _Outcome(HookState("False", "ForgeBusy", str(error)), error.again_seconds)
+        except ForgeError as error:
+            text = f"{error}; {_by_hand(app, hook)}"
+            return _Outcome(HookState("False", "Refused", text), _REFUSED_SECONDS)
+        except SourceError as error:
+            return _Outcome(HookState("False", "NoCredentials", str(error)), _REFUSED_SECONDS)
+
+    async def _keep(self, app: App, forge: Forge, hook: Hook) -> _Outcome:
+        """Raises ForgeError, ApiError."""
+        repository = await forge.repository()
+        if problem := _other(app, repository):
+            return _Outcome(HookState("False", "RepositoryChanged", problem, problem=problem), _REFUSED_SECONDS)
+        await self._finalizer(app, wanted=True)  # before there is something to take away
+        made = await forge.ensure_hook(hook)
+        if app.spec.source.write_pipeline_file:
+            await self._write(app, forge)
+        text = f"pushes are told by webhook {made}"
+        return _Outcome(HookState("True", "Created", text, made, repository.id), _LOOK_AGAIN_SECONDS)
+
+    async def _remove(self, app: App) -> float | None:
+        """The forge gets a minute; a dead one must not hold an App for ever."""
+        key, since = app.metadata.key, app.metadata.deletion_timestamp
+        try:
+            known = await secret.read(self._client, key)
+            forge = await connect(self._client, app, self._allowed_hosts) if known is not None else None
+            if known is None or forge is None:
+                log.warning("hook", app=key, left="the forge cannot be asked without its Secrets")
+            else:
+                await forge.remove_hook(self._url(app, known))
+                log.info("hook", app=key, removed=True)
+        except ForgeBusy as error:
+            if since is None or (self._clock.now() - since).total_seconds() < _REMOVAL_SECONDS_MAX:
+                return min(error.again_seconds, _REMOVAL_AGAIN_SECONDS)
+            log.warning("hook", app=key, left=error)
+        except (ForgeError, SourceError) as error:
+            log.warning("hook", app=key, left=error)
+        await self._finalizer(app, wanted=False)
+        return None
+
+    async def _finalizer(self, app: App, *, wanted: bool) -> None:
+        """Raises Conflict when the App was changed meanwhile."""
+        metadata = app.metadata
+        if (FINALIZER in metadata.finalizers) == wanted:
+            return
+        others = [one for one in metadata.finalizers if one != FINALIZER]
+        now = [*others, FINALIZER] if wanted else others
+        patch: dict[str, Any] = {"metadata": {"finalizers": now, "resourceVersion": metadata.resource_version}}
+        try:
+            await self._client.patch(APPS, metadata.name, patch, namespace=metadata.namespace)
+        except NotFound:
+            return
+
+    def _url(self, app: App, known: secret.WebhookSecret) -> str:
+        return f"{self._public_url}/hooks/{app.metadata.namespace}/{app.metadata.name}/{known.path}"
+
+
+def _is_wanted(app: App) -> bool:
+    return bool(app.spec.source.repository) and app.spec.source.webhook
+
+
+def _by_hand(app: App, hook: Hook) -> str:
+    """What a person pastes where; the secret itself only stands in the Secret."""
+    name = key_of_secret(app.metadata.key).name
+    where = f"create a webhook for pushes (application/json) in the settings of {app.spec.source.repository}"
+    return f"{where}: its URL is {hook.url}, its secret is the key secret of Secret {name}; until then it is polled"
+
+
+def _other(app: App, repository: Repository) -> str:
+    """A repository that was deleted and made anew by somebody else has the same name, and is not the same."""
+    bound = app.status.repository_id
+    if not bound or app.status.repository_url != app.spec.source.repository or bound == repository.id:
+        return ""
+    what = f"{app.spec.source.repository} is another repository than before (id {repository.id}, was {bound})"
+    return f"{what}; nothing is fetched from it; if that is right, create the App anew"

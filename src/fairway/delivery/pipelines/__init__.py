@@ -1,0 +1,1 @@
+"""Runs of pipelines: a commit on its way to an image, as Kubernetes Jobs in isolated pods."""

@@ -1,0 +1,117 @@
+"""A pipeline as it will run, wherever it came from: a file in the repository, or what was detected."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+IMAGE_STEP = "image"
+"""The name of the platform's own step that makes the image."""
+ALL = "**"
+"""The artifact path that means the whole workspace but for caches and installed packages."""
+
+
+class Cache(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Folders that live on from run to run under a key; `policy` is pull-push, pull or push."""
+
+    key: str
+    paths: tuple[str, ...]
+    policy: str = "pull-push"
+
+
+class Service(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A container beside the job, reached at its `aliases`."""
+
+    image: str
+    aliases: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    variables: Mapping[str, str] = {}
+
+
+class Make(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An image that the platform makes itself. `kind` is static, site, program, dockerfile or existing.
+
+    static: `folder` on the web server. site: the same, but the folder may be deeper or is looked for; with `optional`
+    there may be none. program: the workspace (or `folder` of it) onto `base`, started with `command`, with `arguments`
+    as its variables. dockerfile: `dockerfile` with the context `folder`. existing: `base` as it is.
+    """
+
+    kind: str
+    folder: str = ""
+    base: str = ""
+    command: tuple[str, ...] = ()
+    port: int = 0
+    dockerfile: str = "Dockerfile"
+    arguments: Mapping[str, str] = {}
+    optional: bool = False
+    segment: int = 0
+    """Of a Dockerfile that runs commands: which part of it, from 1; 0 is all of it at once."""
+    before: str = ""
+    """The image that the commands before this part ran in."""
+    name: str = ""
+    """What the image is called that the next commands run in; empty for the last part."""
+    tags: tuple[str, ...] = ()
+    """Names that the pipeline file gives the image; the first one's repository is where it is pushed."""
+
+
+class Job(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One job: a script in a container, or with `make` a step of the platform.
+
+    `needs` must have ended before it starts; the artifacts of `inputs` are in its workspace.
+    """
+
+    name: str
+    stage: str
+    image: str = ""
+    script: tuple[str, ...] = ()
+    after_script: tuple[str, ...] = ()
+    services: tuple[Service, ...] = ()
+    variables: Mapping[str, str] = {}
+    needs: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    artifacts: tuple[str, ...] = ()
+    artifacts_exclude: tuple[str, ...] = ()
+    caches: tuple[Cache, ...] = ()
+    when: str = "on_success"
+    """on_success, on_failure, always or manual."""
+    allow_failure: bool = False
+    allowed_exit_codes: tuple[int, ...] = ()
+    timeout_seconds: int = 0
+    """0: what the App says."""
+    retries: int = 0
+    environment: str = ""
+    cluster: bool = False
+    """It is about the cluster (kubectl): it may get access to the App's namespace."""
+    bare: bool = False
+    """It gets none of the App's variables: a step of a Dockerfile sees no secret."""
+    make: Make | None = None
+
+
+class Pipeline(msgspec.Struct, frozen=True, omit_defaults=True):
+    """All jobs, stage by stage. `framework` and `why` say how it was found, `notes` what was left aside."""
+
+    framework: str
+    why: str
+    jobs: tuple[Job, ...]
+    notes: tuple[str, ...] = ()
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """A mistake in a pipeline file or in what was to be built, for the person who wrote it."""
+
+    message: str
+    field: str = ""
+    line: int = 0
+    file: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}: " if self.line else f"{self.file}: " if self.file else ""
+        return f"{place}{self.field}: {self.message}" if self.field else f"{place}{self.message}"
+
+
+class PipelineError(Exception):
+    """Carries a Problem out of nested reading; it ends as a value where the reading began."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem

@@ -1,0 +1,321 @@
+"""The Kubernetes objects of a run: a Job and a Secret for each step, and the network rules around them.
+
+A pod has, in this order: the platform's container `source`, services, the user's container `script`, and at last the
+platform's `upload`. Only the platform's containers see the run's token; no container has a token of the API unless
+the App grants its jobs access to the namespace.
+"""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from fairway.delivery.kinds.apps import Build, Variable
+from fairway.delivery.kinds.resources import APP_LABEL, GROUP, MANAGED_BY, MANAGED_BY_LABEL, RUN_LABEL, VERSION
+from fairway.delivery.pipelines.ir import Job, Service
+from fairway.delivery.pipelines.names import (
+    ATTEMPT_ANNOTATION,
+    NETWORK_LABEL,
+    SCRIPT,
+    SOURCE,
+    STEP_ANNOTATION,
+    UPLOAD,
+    cache_name,
+    step_name,
+)
+from fairway.delivery.pipelines.variables import WORKSPACE
+from fairway.kube.api.noun import encode
+
+Raw = dict[str, Any]
+SERVICE_ACCOUNT = "fairway-pipelines"
+POLICY = "fairway-builds"
+GRACE_SECONDS = 5
+_TOKEN = "/fairway/token"
+_COMMANDS = "/fairway/script"
+_TOOLBOX_LIMITS = {"cpu": "1", "memory": "512Mi"}
+_REQUESTS = {"cpu": "50m", "memory": "64Mi"}
+_DNS_PODS: Raw = {
+    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+    "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+}
+_START = """cd "$CI_PROJECT_DIR" || exit 1
+shell=sh; command -v bash >/dev/null 2>&1 && shell=bash
+"$shell" -e /fairway/script/main; code=$?
+if [ -s /fairway/script/after ]; then
+  CI_JOB_STATUS=$([ "$code" = 0 ] && echo success || echo failed) "$shell" /fairway/script/after
+fi
+exit "$code"
+"""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a run works: its object, and what the platform is reached at."""
+
+    namespace: str
+    app: str
+    run: str
+    uid: str
+    folder: str
+    """The app's folder in a container."""
+    endpoint_url: str
+    toolbox_image: str
+    program: str
+    """What the platform's containers run: the text of toolbox.py."""
+    pull_secret: str = ""
+    workspace_limit: str = "8Gi"
+
+
+class Network(msgspec.Struct, frozen=True):
+    """What is to be out of reach of builds, and the few addresses inside it that are not."""
+
+    endpoint_address: str
+    endpoint_port: int
+    dns_addresses: tuple[str, ...]
+    cluster_networks: tuple[str, ...]
+
+
+def job(place: Place, step: Job, build: Build, name: str, attempt: int) -> Raw:
+    """The Kubernetes Job of one attempt of a step. A failed pod is not repeated: another attempt is another Job."""
+    labels = {**_labels(place), NETWORK_LABEL: "cluster" if _in_cluster(step, build) else "build"}
+    annotations = {STEP_ANNOTATION: step.name, ATTEMPT_ANNOTATION: str(attempt)}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {**_meta(place, name), "annotations": annotations},
+        "spec": {
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": step.timeout_seconds or build.timeout_seconds,
+            "ttlSecondsAfterFinished": 3600,
+            "template": {
+                "metadata": {"labels": labels, "annotations": annotations},
+                "spec": _pod(place, step, build, name),
+            },
+        },
+    }
+
+
+def secret(place: Place, step: Job, name: str, token: str) -> Raw:
+    """The script and the run's token; different containers see different keys of it."""
+    texts = {"main": script(step.script), "after": script(step.after_script), "token": token}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": _meta(place, name),
+        "type": "Opaque",
+        "immutable": True,
+        "stringData": texts,
+    }
+
+
+def pipeline(place: Place, name: str, key: str, text: str) -> Raw:
+    """The ConfigMap with what a run does."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": _meta(place, name),
+        "immutable": True,
+        "data": {key: text},
+    }
+
+
+def script(commands: Sequence[str]) -> str:
+    """The commands, each announced before it runs."""
+    return "".join(f"printf '%s\\n' {shlex.quote('$ ' + _shown(command))}\n{command}\n" for command in commands)
+
+
+def network_policy(namespace: str, network: Network, *, cluster: bool) -> Raw:
+    """Nobody reaches a build; a build reaches DNS, the delivery endpoint and what is outside of the cluster.
+
+    Jobs with access to the cluster may reach everything else too.
+    """
+    dns: list[Raw] = [{"ipBlock": {"cidr": f"{address}/32"}} for address in network.dns_addresses]
+    dns.append(_DNS_PODS)  # most network plugins look at a packet after the Service's address has been replaced
+    endpoint = [{"ipBlock": {"cidr": f"{network.endpoint_address}/32"}}]
+    outside = {"cidr": "0.0.0.0/0", "except": sorted({*network.cluster_networks, "169.254.0.0/16"})}
+    egress: list[Raw] = [{}]
+    if not cluster:
+        egress = [
+            {"to": dns, "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]},
+            {"to": endpoint, "ports": [{"protocol": "TCP", "port": network.endpoint_port}]},
+            {"to": [{"ipBlock": outside}]},
+        ]
+    name = f"{POLICY}-cluster" if cluster else POLICY
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": name, "namespace": namespace, "labels": {MANAGED_BY_LABEL: MANAGED_BY}},
+        "spec": {
+            "podSelector": {"matchLabels": {NETWORK_LABEL: "cluster" if cluster else "build"}},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [],
+            "egress": egress,
+        },
+    }
+
+
+def cluster_access(namespace: str) -> tuple[Raw, Raw]:
+    """The ServiceAccount of jobs that may change the namespace's objects, and what binds it to the role `edit`."""
+    meta = {"name": SERVICE_ACCOUNT, "namespace": namespace, "labels": {MANAGED_BY_LABEL: MANAGED_BY}}
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": meta,
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
+        "subjects": [{"kind": "ServiceAccount", "name": SERVICE_ACCOUNT, "namespace": namespace}],
+    }
+    return account, binding
+
+
+def owner(place: Place) -> Raw:
+    """The reference that lets what a run made go with it."""
+    version = f"{GROUP}/{VERSION}"
+    return {"apiVersion": version, "kind": "PipelineRun", "name": place.run, "uid": place.uid, "controller": True}
+
+
+def _in_cluster(step: Job, build: Build) -> bool:
+    return step.cluster and build.cluster_access == "namespace"
+
+
+def _labels(place: Place) -> dict[str, str]:
+    return {APP_LABEL: place.app, RUN_LABEL: place.run, MANAGED_BY_LABEL: MANAGED_BY}
+
+
+def _meta(place: Place, name: str) -> Raw:
+    return {
+        "name": name,
+        "namespace": place.namespace,
+        "labels": _labels(place),
+        "ownerReferences": [owner(place)],
+    }
+
+
+def _pod(place: Place, step: Job, build: Build, name: str) -> Raw:
+    in_cluster = _in_cluster(step, build)
+    aliases = [alias for service in step.services for alias in service.aliases]
+    pod = {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "automountServiceAccountToken": in_cluster,
+        "enableServiceLinks": False,
+        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+        "initContainers": [
+            _platform(place, step, SOURCE),
+            *(_service(service, number) for number, service in enumerate(step.services)),
+            _script(step, build),
+        ],
+        "containers": [_platform(place, step, UPLOAD)],
+        "volumes": [
+            {"name": "workspace", "emptyDir": {"sizeLimit": place.workspace_limit}},
+            {"name": "token", "secret": {"secretName": name, "items": [{"key": "token", "path": "token"}]}},
+            {"name": "script", "secret": {"secretName": name, "items": [_item("main"), _item("after")]}},
+        ],
+    }
+    if place.pull_secret:
+        pod["imagePullSecrets"] = [{"name": place.pull_secret}]
+    if in_cluster:
+        pod["serviceAccountName"] = SERVICE_ACCOUNT
+    if aliases:
+        pod["hostAliases"] = [{"ip": "127.0.0.1", "hostnames": aliases}]
+    return pod
+
+
+def _item(key: str) -> Raw:
+    return {"key": key, "path": key}
+
+
+def _platform(place: Place, step: Job, name: str) -> Raw:
+    """A container of the platform: it runs the toolbox program on a task."""
+    return {
+        "name": name,
+        "image": place.toolbox_image,
+        "imagePullPolicy": "IfNotPresent",
+        # isolated: nothing that a build left in the workspace is ever imported beside the token
+        "command": ["python3", "-I", "-c", _literal(place.program), name],
+        "env": [{"name": "FAIRWAY_TASK", "value": _literal(json.dumps(_task(place, step)))}],
+        "resources": {"limits": _TOOLBOX_LIMITS, "requests": _REQUESTS},
+        "securityContext": {"allowPrivilegeEscalation": False},
+        "volumeMounts": [
+            {"name": "workspace", "mountPath": WORKSPACE},
+            {"name": "token", "mountPath": _TOKEN, "readOnly": True},
+        ],
+    }
+
+
+def _task(place: Place, step: Job) -> Raw:
+    caches = [
+        {
+            "name": cache_name(cache.key),
+            "label": cache.key,
+            "paths": cache.paths,
+            "pull": cache.policy != "push",
+            "push": cache.policy != "pull",
+        }
+        for cache in step.caches
+    ]
+    return {
+        "url": f"{place.endpoint_url}/runs/{place.namespace}/{place.run}/",
+        "workspace": WORKSPACE,
+        "scratch": WORKSPACE,
+        "folder": place.folder,
+        "step": step_name(step.name),
+        "inputs": [step_name(name) for name in step.inputs],
+        "artifacts": step.artifacts,
+        "exclude": step.artifacts_exclude,
+        "caches": caches,
+    }
+
+
+def _script(step: Job, build: Build) -> Raw:
+    """The user's container: nothing of the platform but the script itself is in it."""
+    return {
+        "name": SCRIPT,
+        "image": step.image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["sh", "-c", _START],
+        "workingDir": WORKSPACE,
+        "env": _environment(step.variables, () if step.bare else build.variables),
+        "resources": {"limits": {"cpu": build.cpu, "memory": build.memory}, "requests": _REQUESTS},
+        "securityContext": {"allowPrivilegeEscalation": False, "privileged": False},
+        "volumeMounts": [
+            {"name": "workspace", "mountPath": WORKSPACE},
+            {"name": "script", "mountPath": _COMMANDS, "readOnly": True},
+        ],
+    }
+
+
+def _service(service: Service, number: int) -> Raw:
+    """A sidecar: it starts before the script, and ends by itself when the pod's work is done."""
+    container: Raw = {
+        "name": f"service-{number}",
+        "image": service.image,
+        "imagePullPolicy": "IfNotPresent",
+        "restartPolicy": "Always",
+        "env": _environment(service.variables, ()),
+        "resources": {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": _REQUESTS},
+        "securityContext": {"allowPrivilegeEscalation": False, "privileged": False},
+    }
+    if service.entrypoint:
+        container["command"] = list(service.entrypoint)
+    if service.command:
+        container["args"] = list(service.command)
+    return container
+
+
+def _environment(variables: Mapping[str, str], of_app: Sequence[Variable]) -> list[Raw]:
+    """Plain variables, and those of the App that come from Secrets and ConfigMaps."""
+    named = {variable.name for variable in of_app if variable.value_from is not None}
+    plain = [{"name": key, "value": _literal(value)} for key, value in variables.items() if key not in named]
+    return plain + [encode(variable) for variable in of_app if variable.value_from is not None]
+
+
+def _literal(value: str) -> str:
+    """Kubernetes expands `$(NAME)` in values; `$$(` is how it is written as it is."""
+    return value.replace("$(", "$$(")
+
+
+def _shown(command: str) -> str:
+    first, _, rest = command.strip().partition("\n")
+    return f"{first} …" if rest else first

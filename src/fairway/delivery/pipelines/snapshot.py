@@ -1,0 +1,110 @@
+"""What the cluster shows of a run's jobs, as values to decide on."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import msgspec
+
+from fairway.delivery.pipelines.names import ATTEMPT_ANNOTATION, SCRIPT, STEP_ANNOTATION
+from fairway.kube.api.jobs import Job
+from fairway.kube.api.pods import ContainerStatus, Pod
+
+_STUCK = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError")
+
+
+class JobSeen(msgspec.Struct, frozen=True):
+    """One attempt of a step: `phase` is Pending, Running, Succeeded or Failed, `stuck` what keeps it from starting."""
+
+    name: str
+    attempt: int
+    phase: str
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    exit_code: int | None = None
+    message: str = ""
+    stuck: str = ""
+    deleting: bool = False
+
+
+def see(jobs: Iterable[Job], pods: Iterable[Pod]) -> dict[str, JobSeen]:
+    """The newest attempt of each step, by the step's name."""
+    by_job: dict[str, Pod] = {}
+    for pod in pods:
+        owner = pod.metadata.controller
+        if owner is not None and _newer(pod, by_job.get(owner.uid)):
+            by_job[owner.uid] = pod
+    found: dict[str, JobSeen] = {}
+    for job in jobs:
+        step = job.metadata.annotations.get(STEP_ANNOTATION, "")
+        seen = see_job(job, by_job.get(job.metadata.uid))
+        if step and (step not in found or seen.attempt > found[step].attempt):
+            found[step] = seen
+    return found
+
+
+def see_job(job: Job, pod: Pod | None) -> JobSeen:
+    """One Job and its newest pod."""
+    attempt = job.metadata.annotations.get(ATTEMPT_ANNOTATION, "1")
+    container = script_status(pod)
+    ended = container.state.terminated if container else None
+    ran = container.state.running if container else None
+    finished = job.finished
+    phase = "Pending"
+    if finished is not None:
+        phase = "Succeeded" if finished.type == "Complete" else "Failed"
+    elif ended is not None or ran is not None or (pod is not None and pod.status.phase == "Running"):
+        phase = "Running"
+    return JobSeen(
+        name=job.metadata.name,
+        attempt=int(attempt) if attempt.isdecimal() else 1,
+        phase=phase,
+        started_at=job.status.start_time,
+        finished_at=finished.last_transition_time if finished else None,
+        exit_code=ended.exit_code if ended else None,
+        message=_message(job, pod) if phase == "Failed" else "",
+        stuck=_stuck(pod) if finished is None else "",
+        deleting=job.metadata.deletion_timestamp is not None,
+    )
+
+
+def script_status(pod: Pod | None) -> ContainerStatus | None:
+    """The status of the container with the user's script."""
+    statuses = pod.status.init_container_statuses if pod else ()
+    return next((one for one in statuses if one.name == SCRIPT), None)
+
+
+def _message(job: Job, pod: Pod | None) -> str:
+    """Why a job failed, in words for the person whose job it is."""
+    finished = job.finished
+    if finished is not None and finished.reason == "DeadlineExceeded":
+        return f"took longer than {job.spec.active_deadline_seconds} seconds"
+    for one in (*pod.status.init_container_statuses, *pod.status.container_statuses) if pod else ():
+        ended = one.state.terminated
+        if ended is None or ended.exit_code == 0:
+            continue
+        if ended.reason == "OOMKilled":
+            return "used more memory than spec.build.memory allows and was killed"
+        if one.name == SCRIPT:
+            return f"the script ended with exit code {ended.exit_code}"
+        return f"the platform's container {one.name} ended with exit code {ended.exit_code}: {ended.message}".rstrip(
+            ": "
+        )
+    if pod is not None and pod.status.message:
+        return pod.status.message
+    return finished.message if finished else ""
+
+
+def _stuck(pod: Pod | None) -> str:
+    """Why a container cannot start, when that will not mend itself soon."""
+    for one in (*pod.status.init_container_statuses, *pod.status.container_statuses) if pod else ():
+        waiting = one.state.waiting
+        if waiting is not None and waiting.reason in _STUCK:
+            return f"container {one.name} with image {one.image}: {waiting.reason}: {waiting.message}".rstrip(": ")
+    return ""
+
+
+def _newer(pod: Pod, other: Pod | None) -> bool:
+    if other is None:
+        return True
+    mine, its = pod.metadata.creation_timestamp, other.metadata.creation_timestamp
+    return bool(mine and its and mine > its)

@@ -1,0 +1,156 @@
+"""What runs in the platform's containers of a build pod: fetch sources, artifacts and caches, and bring them back.
+
+The text of this file is the program, run with `python3 -I -c` in an image that has nothing but Python 3.10 or newer; it
+imports nothing of the project. `python3 -I -c … source|upload` reads its task from the variable FAIRWAY_TASK.
+"""
+
+import glob
+import http.client
+import json
+import os
+import sys
+import tarfile
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import zlib
+from typing import Any
+
+TOKEN_FILE = "/fairway/token/token"
+_ATTEMPTS = 5
+
+
+def say(line: str) -> None:
+    """For the log of the step."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def request(task: dict[str, Any], method: str, path: str, body: Any | None = None, length: int = 0) -> Any:
+    """An open answer, or None for 404. Ends the program with a line for people when it cannot be had."""
+    with open(TOKEN_FILE) as file:
+        headers = {"Authorization": "Bearer " + file.read().strip()}
+    if body is not None:
+        headers["Content-Length"] = str(length)
+    for attempt in range(_ATTEMPTS):
+        if body is not None:
+            body.seek(0)
+        try:
+            asked = urllib.request.Request(task["url"] + path, data=body, headers=headers, method=method)
+            return urllib.request.urlopen(asked, timeout=120)
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            if error.code < 500:
+                text = error.read(500).decode("utf-8", "replace").strip()
+                sys.exit(f"{path}: {text}")
+            problem: Exception = error
+        except OSError as error:
+            problem = error
+        time.sleep(0.2 * 2**attempt)
+    sys.exit(f"cannot reach the platform: {problem}")
+
+
+def fetch(task: dict[str, Any], path: str, folder: str) -> int:
+    """Unpack an archive into a folder; returns how many files it had, -1 when there is none."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            return unpack(task, path, folder)
+        except (EOFError, OSError, http.client.HTTPException, tarfile.TarError, zlib.error) as error:
+            problem: Exception = error  # the platform went away in the middle; unpacking again writes the same
+        time.sleep(0.2 * 2**attempt)
+    sys.exit(f"{path} broke off: {problem}")
+
+
+def unpack(task: dict[str, Any], path: str, folder: str) -> int:
+    """As `fetch`, once. Raises what a connection or an archive that breaks off raises."""
+    answer = request(task, "GET", path)
+    if answer is None:
+        return -1
+    count = 0
+    with answer, tarfile.open(fileobj=answer, mode="r|gz") as archive:
+        for member in archive:
+            if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
+                continue
+            # the script may run as any user
+            member.mode |= 0o777 if member.isdir() or member.mode & 0o111 else 0o666
+            member.uid = member.gid = 0
+            archive.extract(member, folder, set_attrs=not member.issym(), numeric_owner=True)
+            count += 1
+    return count
+
+
+def source(task: dict[str, Any]) -> None:
+    """The workspace as the script finds it."""
+    os.umask(0)
+    folder = task["folder"]
+    fetch(task, "source", task["workspace"])
+    os.makedirs(folder, exist_ok=True)
+    for name in task["inputs"]:
+        if fetch(task, "artifacts/" + name, folder) < 0:
+            say(f"no artifacts of {name}")
+    for cache in task["caches"]:
+        if cache["pull"] and fetch(task, "caches/" + cache["name"], folder) >= 0:
+            say(f"cache {cache['label']} is here")
+
+
+def inside(path: str, folder: str) -> bool:
+    """Whether a path stays in the folder when the links above it are followed."""
+    real = os.path.realpath(os.path.dirname(path))
+    return real == folder or real.startswith(folder + "/")
+
+
+def pack(paths: list[str], exclude: list[str], folder: str, output: Any) -> int:
+    """An archive of what the patterns name, links as links; returns how many files are in it."""
+    count = 0
+    left_out = [os.path.normpath(path) for path in exclude]
+
+    def wanted(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        nonlocal count
+        name = os.path.normpath(member.name)
+        parts = name.split("/")
+        if ".git" in parts or any(name == one or name.startswith(one + "/") for one in left_out):
+            return None
+        if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
+            return None
+        count += member.isreg()
+        member.uid = member.gid = 0
+        member.uname = member.gname = ""
+        return member
+
+    os.chdir(folder)
+    with tarfile.open(fileobj=output, mode="w:gz", compresslevel=1) as archive:
+        for pattern in paths:
+            found = ["."] if pattern in (".", "**") else sorted(glob.glob(pattern, recursive=True))
+            if not found:
+                say(f"nothing matches {pattern}")
+            for path in found:
+                if inside(os.path.join(folder, path), folder):
+                    archive.add(path, filter=wanted)
+    return count
+
+
+def send(task: dict[str, Any], path: str, paths: list[str], exclude: list[str]) -> None:
+    """Pack and bring it to the platform."""
+    with tempfile.TemporaryFile(dir=task["scratch"]) as file:
+        count = pack(paths, exclude, os.path.realpath(task["folder"]), file)
+        if count:
+            size = file.tell()
+            request(task, "PUT", path, file, size)
+            say(f"{path}: {count} files, {size} bytes")
+
+
+def upload(task: dict[str, Any]) -> None:
+    """What is to stay of the workspace."""
+    kept = [path for cache in task["caches"] for path in cache["paths"]]
+    if task["artifacts"]:
+        exclude = [*task["exclude"], *(["node_modules", *kept] if "**" in task["artifacts"] else [])]
+        send(task, "artifacts/" + task["step"], task["artifacts"], exclude)
+    for cache in task["caches"]:
+        if cache["push"]:
+            send(task, "caches/" + cache["name"], cache["paths"], [])
+
+
+if __name__ == "__main__":
+    {"source": source, "upload": upload}[sys.argv[1]](json.loads(os.environ["FAIRWAY_TASK"]))

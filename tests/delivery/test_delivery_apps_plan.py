@@ -1,0 +1,163 @@
+"""What is to be done for an App, decided from what exists."""
+
+from typing import Any
+
+import msgspec
+
+from fairway.delivery.apps.plan import Deploy, Forget, Reconfigure, StartRun, plan
+from fairway.delivery.apps.snapshot import Head, Snapshot
+from fairway.delivery.apps.status import status
+from fairway.delivery.kinds.apps import App, AppSpec, AppStatus, Environment, History
+from fairway.delivery.kinds.apps import Deploy as DeploySpec
+from fairway.delivery.kinds.releases import Release, ReleaseSpec, ReleaseStatus
+from fairway.delivery.kinds.runs import PipelineRun, PipelineRunSpec, PipelineRunStatus
+from fairway.kube.api.meta import ObjectMeta
+from fairway.toolkit.clock import FakeClock
+
+ONE, TWO = "1" * 40, "2" * 40
+
+
+def app(generation: int = 1, *, seen: int = 1, released: dict[str, int] | None = None, **spec: Any) -> App:
+    return App(
+        metadata=ObjectMeta(name="site", namespace="default", generation=generation),
+        spec=AppSpec(**spec),
+        status=AppStatus(observed_generation=seen, released=released or {}),
+    )
+
+
+def run(number: int, commit: str, phase: str = "Succeeded") -> PipelineRun:
+    return PipelineRun(
+        metadata=ObjectMeta(name=f"site-{number}"),
+        spec=PipelineRunSpec(app="site", number=number, commit=commit),
+        status=PipelineRunStatus(phase=phase, image=f"r/site@sha256:{number}"),
+    )
+
+
+def release(
+    number: int, of_run: int, phase: str = "Live", *, environment: str = "production", generation: int = 1
+) -> Release:
+    return Release(
+        metadata=ObjectMeta(name=f"site-v{number}"),
+        spec=ReleaseSpec(
+            app="site", environment=environment, number=number, run=f"site-{of_run}", app_generation=generation
+        ),
+        status=ReleaseStatus(phase=phase),
+    )
+
+
+def test_a_new_commit_starts_a_run() -> None:
+    assert plan(Snapshot(app(), Head(ONE, "first"))) == (StartRun(1, ONE, "first"),)
+    assert plan(Snapshot(app(), Head(TWO), runs=(run(4, ONE, "Failed"),))) == (StartRun(5, TWO, ""),)
+
+
+def test_nothing_is_built_twice_and_nothing_without_a_commit() -> None:
+    assert plan(Snapshot(app(), Head(ONE), runs=(run(1, ONE, "Failed"),))) == ()
+    assert plan(Snapshot(app(), Head())) == ()
+    assert plan(Snapshot(app(), Head(problem="cannot be reached"))) == ()
+
+
+def test_a_repeated_older_run_starts_nothing_and_a_branch_moved_back_does() -> None:
+    runs = (run(1, ONE), run(2, TWO), run(3, ONE))
+    moved = app()
+    still = msgspec.structs.replace(
+        moved, status=AppStatus(observed_generation=1, commit=TWO, released={"production": 3})
+    )
+    assert plan(Snapshot(still, Head(TWO), runs)) == ()
+    back = Snapshot(msgspec.structs.replace(still, status=AppStatus(commit=TWO)), Head(ONE), runs[:2])
+    assert plan(back)[0] == StartRun(3, ONE, "")
+
+
+def test_an_author_can_ask_for_no_run() -> None:
+    assert plan(Snapshot(app(), Head(ONE, "typo [skip ci]"))) == ()
+
+
+def test_a_good_run_is_released_once_where_that_is_automatic() -> None:
+    environments = (Environment(name="staging"), Environment(name="production"))
+    good = run(2, TWO)
+    seen = Snapshot(app(environments=environments), Head(TWO), runs=(run(1, ONE), good))
+    (step,) = plan(seen)
+    assert isinstance(step, Deploy) and (step.environment.name, step.run) == ("staging", good)
+    assert plan(msgspec.structs.replace(seen, releases=(release(1, 2, environment="staging"),))) == ()
+
+
+def test_a_rollback_is_not_undone_by_the_run_it_went_away_from() -> None:
+    releases = (release(1, 1, "Superseded"), release(2, 2, "Superseded"), release(3, 1))
+    runs = (run(1, ONE), run(2, TWO))
+    assert plan(Snapshot(app(), Head(TWO), runs, releases)) == ()
+    assert (
+        plan(Snapshot(app(released={"production": 2}), Head(TWO), runs, releases[2:])) == ()
+    )  # also when it is long ago
+
+
+def test_a_failed_run_releases_nothing_and_the_good_one_before_it_stays() -> None:
+    runs = (run(1, ONE), run(2, TWO, "Failed"))
+    assert plan(Snapshot(app(), Head(TWO), runs, (release(1, 1),))) == ()
+
+
+def test_a_run_that_made_no_image_releases_nothing() -> None:
+    tested = run(2, TWO)
+    tested = msgspec.structs.replace(tested, status=PipelineRunStatus(phase="Succeeded"))
+    assert plan(Snapshot(app(), Head(TWO), (run(1, ONE), tested), (release(1, 1),))) == ()
+    manifests = app(deploy=DeploySpec(mode="manifests"))
+    assert isinstance(plan(Snapshot(manifests, Head(TWO), (tested,)))[0], Deploy)
+
+
+def test_a_changed_wish_is_a_release_of_the_same_image() -> None:
+    newest = release(3, 1)
+    seen = Snapshot(app(2, seen=1), Head(ONE), (run(1, ONE),), (newest,))
+    (step,) = plan(seen)
+    assert isinstance(step, Reconfigure) and step.release == newest
+    assert plan(msgspec.structs.replace(seen, releases=(release(4, 1, generation=2),))) == ()
+    assert plan(msgspec.structs.replace(seen, app=app(2, seen=2))) == ()
+
+
+def test_paused_means_no_release_by_itself() -> None:
+    paused = DeploySpec(paused=True)
+    assert plan(Snapshot(app(2, deploy=paused), Head(ONE), (run(1, ONE),), (release(1, 1),))) == ()
+    assert plan(Snapshot(app(deploy=paused), Head(ONE), (run(1, ONE),))) == ()
+
+
+def test_only_hosts_that_are_held_are_released() -> None:
+    wished = app(domains=("a.example", "b.example"))
+    seen = Snapshot(wished, Head(ONE), (run(1, ONE),), held=("b.example",), refused={"a.example": "taken"})
+    (step,) = plan(seen)
+    assert isinstance(step, Deploy) and step.environment.domains == ("b.example",)
+
+
+def test_a_host_that_was_taken_and_is_free_now_makes_a_release() -> None:
+    ingress = {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "spec": {"rules": [{"host": "a.example"}]}}
+    newest = release(1, 1)
+    newest = msgspec.structs.replace(newest, spec=msgspec.structs.replace(newest.spec, manifests=(ingress,)))
+    wished = app(domains=("a.example", "b.example"))
+    seen = Snapshot(wished, Head(ONE), (run(1, ONE),), (newest,), held=("a.example",), refused={"b.example": "taken"})
+    assert plan(seen) == ()
+    (step,) = plan(msgspec.structs.replace(seen, held=("a.example", "b.example"), refused={}))
+    assert isinstance(step, Reconfigure) and step.environment.domains == ("a.example", "b.example")
+
+
+def test_old_runs_go_but_never_the_good_one_nor_one_that_works() -> None:
+    runs = (run(1, ONE), run(2, TWO, "Running"), *(run(number, TWO, "Failed") for number in range(3, 7)))
+    steps = plan(Snapshot(app(history=History(runs=2)), Head(TWO), runs, (release(1, 1),)))
+    assert [step.run.spec.number for step in steps if isinstance(step, Forget)] == [3, 4]
+
+
+def test_the_status_says_where_it_stands() -> None:
+    now = FakeClock().now()
+    wished = app(domains=("site.example", "bad.example"))
+    begun = Snapshot(
+        wished, Head(ONE), (run(1, ONE, "Running"),), held=("site.example",), refused={"bad.example": "no"}
+    )
+    found = status(begun, {}, ":8443", "", now)
+    assert (found.phase, found.url, found.last_run) == ("Building", "https://site.example:8443", "site-1")
+    assert {one.type: one.status for one in found.conditions}["DomainsReady"] == "False"
+    live = msgspec.structs.replace(begun, runs=(run(1, ONE),), releases=(release(1, 1),))
+    found = status(live, {}, "", "", now)
+    assert (found.phase, dict(found.releases), dict(found.released)) == (
+        "Live",
+        {"production": "site-v1"},
+        {"production": 1},
+    )
+    failed = msgspec.structs.replace(live, releases=(release(1, 1, "Superseded"), release(2, 1, "Failed")))
+    assert status(failed, {}, "", "", now).phase == "Failed"
+    refused = status(live, {"Released": "Secret x is missing"}, "", "", now)
+    assert (refused.phase, refused.observed_generation) == ("Failed", 1)

@@ -1,0 +1,117 @@
+"""Static sites as images: the same files give the same digest, in the node's store or in a registry."""
+
+import os
+from pathlib import Path
+
+import oci_registry
+import pytest
+
+from fairway.delivery.builds.images import Images
+from fairway.delivery.builds.site import server_settings
+from fairway.delivery.builds.target import BuildError, Target, own_repository
+from fairway.toolkit.oci.authentication import Login
+from fairway.toolkit.oci.distribution import RegistryClient
+from fairway.toolkit.oci.draft import Draft
+from fairway.toolkit.oci.layers import Entry
+from fairway.toolkit.oci.reference import Reference, parse
+from fairway.toolkit.oci.store import ImageStore
+
+SITE = "registry.example.com/team/site"
+COMMIT = "a" * 40
+
+
+def images(folder: Path, *, with_base: bool = True) -> Images:
+    store = ImageStore(folder)
+    if with_base:
+        draft = Draft(store, None)
+        draft.add([Entry("usr/share/nginx/html/index.html", data=b"welcome", mode=0o644)], "base")
+        draft.commit(parse("nginx:latest"))
+    return Images(folder, is_node_store=True)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    folder = tmp_path / "site"
+    (folder / "assets").mkdir(parents=True)
+    (folder / "index.html").write_text("<h1>hello</h1>")
+    (folder / "assets" / "a.js").write_text("1")
+    (folder / ".git").mkdir()
+    (folder / ".git" / "config").write_text("secret")
+    (folder / "node_modules" / "x").mkdir(parents=True)
+    (folder / "node_modules" / "x" / "x.js").write_text("x")
+    return folder
+
+
+def silent(line: str) -> None:
+    pass
+
+
+async def test_the_same_files_give_the_same_digest(tmp_path: Path, site: Path) -> None:
+    first = await images(tmp_path / "a").static_image("nginx:latest", site, Target(SITE, COMMIT), silent)
+    os.utime(site / "index.html", (1, 1))
+    (site / "index.html").chmod(0o600)
+    second = await images(tmp_path / "b").static_image("nginx:latest", site, Target(SITE, "b" * 40), silent)
+    assert first == second and first.port == 80 and first.image.startswith(f"{SITE}@sha256:")
+
+
+async def test_an_image_is_found_by_tag_and_by_digest(tmp_path: Path, site: Path) -> None:
+    built = await images(tmp_path / "a").static_image("nginx:latest", site, Target(SITE, COMMIT), silent)
+    store = ImageStore(tmp_path / "a")
+    by_digest, by_tag = (
+        store.find(parse(built.image)),
+        store.find(Reference("registry.example.com", "team/site", COMMIT)),
+    )
+    assert by_digest is not None and by_tag is not None and by_digest.digest == by_tag.digest
+    html = Path(store.load(by_digest).layers[0]) / "usr/share/nginx/html"
+    assert (html / "index.html").read_text() == "<h1>hello</h1>"
+    assert sorted(entry.name for entry in html.iterdir()) == ["assets", "index.html"]
+
+
+async def test_a_missing_base_says_how_to_make_it(tmp_path: Path, site: Path) -> None:
+    with pytest.raises(BuildError, match="fairway image build --base nginx"):
+        await images(tmp_path / "a", with_base=False).static_image("nginx:latest", site, Target(SITE, "x"), silent)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "said"),
+    [
+        (lambda folder: (folder / "index.html").unlink(), "there is no index.html"),
+        (lambda folder: (folder / "link").symlink_to("/etc/passwd"), "outside the build folder"),
+        (lambda folder: os.mkfifo(folder / "pipe"), "neither a file nor a folder"),
+    ],
+)
+async def test_a_folder_that_is_no_site_is_refused(tmp_path: Path, site: Path, prepare, said: str) -> None:  # type: ignore[no-untyped-def]
+    prepare(site)
+    with pytest.raises(BuildError, match=said) as refused:
+        await images(tmp_path / "a").static_image("nginx:latest", site, Target(SITE, COMMIT), silent)
+    assert str(tmp_path) not in str(refused.value)
+
+
+async def test_a_repository_without_registry_is_refused(tmp_path: Path, site: Path) -> None:
+    with pytest.raises(BuildError, match=r"registry\.example\.com/team/site"):
+        await images(tmp_path / "a").static_image("nginx:latest", site, Target("team/site", COMMIT), silent)
+
+
+@pytest.mark.parametrize("big", [False, True], ids=["in one piece", "in pieces"])
+async def test_an_image_is_pushed_with_a_login(tmp_path: Path, site: Path, big: bool) -> None:
+    if big:
+        (site / "noise").write_bytes(os.urandom(20 << 20))
+    login = Login(oci_registry.USER, oci_registry.PASSWORD)
+    async with oci_registry.registry(tmp_path, htpasswd=True) as registry:
+        target = Target(f"{registry.host}/team/site", COMMIT, push=True, login=login)
+        for _ in range(2):  # what is there already is not sent again
+            built = await images(tmp_path / "a").static_image("nginx:latest", site, target, silent)
+        async with RegistryClient(registry.host, login=login) as client:
+            assert await client.digest("team/site", COMMIT) == built.image.partition("@")[2]
+        with pytest.raises(BuildError, match=r"push refused|authorization failed"):
+            wrong = Target(target.repository, COMMIT, push=True, login=Login("ann", "wrong"))
+            await images(tmp_path / "a").static_image("nginx:latest", site, wrong, silent)
+
+
+def test_unknown_paths_get_the_application_or_the_sites_own_page() -> None:
+    assert "try_files  $uri $uri/ /index.html;" in server_settings(False)
+    assert "error_page  404 /404.html;" in server_settings(True) and "=404" in server_settings(True)
+
+
+def test_the_platforms_own_repository_is_named_by_namespace_and_app() -> None:
+    assert own_repository("registry.fairway.local", "team-a", "shop") == "registry.fairway.local/team-a/shop"

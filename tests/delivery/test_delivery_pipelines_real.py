@@ -1,0 +1,229 @@
+"""Pipelines in a real cluster: real pods, files, processes, and an engine that is killed in the middle."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cluster
+import pytest
+from app_site import Person
+
+from fairway.toolkit.oci.draft import Draft
+from fairway.toolkit.oci.layers import Entry
+from fairway.toolkit.oci.reference import parse
+from fairway.toolkit.oci.store import ImageStore
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+DOCUMENTS = Path(__file__).parent / "pipelines" / "documents.gitee-ci.yml"
+SECRET = "hunter2-very-secret"
+FILE = """
+stages: [build, test]
+build:
+  image: busybox
+  cache: {key: stamp, paths: [.cache]}
+  script:
+    - mkdir -p dist .cache
+    - echo "runs before=$(cat .cache/count 2>/dev/null || echo 0)"
+    - echo x >> .cache/count
+    - echo "<h1>$CI_COMMIT_SHORT_SHA</h1>" > dist/index.html
+    - echo "password=$PASSWORD coded=$(printf %s "$PASSWORD" | base64)"
+    - ls /var/run/secrets/kubernetes.io /fairway/token 2>&1 | wc -l
+  artifacts: {paths: [dist]}
+test:
+  image: busybox
+  services: [{name: nginx, alias: web}]
+  script:
+    - grep "$CI_COMMIT_SHORT_SHA" dist/index.html
+    - wget -q -O - http://web/ | grep -c html
+"""
+# A stand-in for Node.js: it does what the documents' commands say, and nothing else.
+NPM = b"""#!/bin/sh
+[ "$1 $2" = "run build" ] && mkdir -p dist && echo "<h1>built</h1>" > dist/index.html
+exit 0
+"""
+
+
+@pytest.fixture(scope="module")
+def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
+    folder = tmp_path_factory.mktemp("pipelines")
+    made = cluster.new(folder / "state")
+    for base in ("busybox", "nginx", "python"):
+        command = [sys.executable, "-m", "fairway.processes.main", "image", "build", "--base", base]
+        subprocess.run([*command, "--state-dir", str(made.state_dir)], check=True, capture_output=True, timeout=600)
+    stand_ins(made.state_dir / "images")
+    made.start()
+    yield Person(made, folder)
+    made.stop()
+
+
+def stand_ins(images: Path) -> None:
+    """The images that the documents' file names, as far as it needs them."""
+    store = ImageStore(images)
+    name = store.find(parse("busybox:latest"))
+    assert name is not None
+    node = Draft(store, store.load(name))
+    node.add([Entry("usr/bin/npm", data=NPM)], "npm")
+    node.commit(parse("node:18-alpine"))
+    program = Path(list(cluster.kubectls().values())[-1])
+    kubectl = Draft(store, store.load(name))
+    kubectl.add([Entry("usr/bin/kubectl", source=lambda: program.open("rb"))], "kubectl")
+    kubectl.note("run", user="1001", entrypoint=("kubectl",), cmd=("--help",))
+    kubectl.commit(parse("bitnami/kubectl"))
+
+
+def app(person: Person, name: str, namespace: str = "default", spec: str = "{}") -> None:
+    meta = f"{{name: {name}, namespace: {namespace}}}"
+    person.cluster.apply(f"apiVersion: fairway.dev/v1alpha1\nkind: App\nmetadata: {meta}\nspec: {spec}\n")
+
+
+def repository(person: Person, name: str, namespace: str = "default") -> Path:
+    """A repository whose remote is the App's on the built-in endpoint."""
+    folder = person.repository(f"{namespace}-{name}")
+    token = person.cluster.kubectl("create", "token", "pusher").strip()
+    url = f"https://x:{token}@git.fairway.localhost:{person.cluster.https}/{namespace}/{name}.git"
+    person.git(folder, "remote", "add", "fairway", url)
+    person.git(folder, "config", "http.sslVerify", "false")
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pusher(person: Person) -> None:
+    person.cluster.kubectl("create", "serviceaccount", "pusher")
+    binding = ["--clusterrole=cluster-admin", "--serviceaccount=default:pusher"]
+    person.cluster.kubectl("create", "clusterrolebinding", "pusher", *binding)
+
+
+def until(person: Person, run: str, *phases: str) -> dict[str, Any]:
+    """The run once it is in one of the phases."""
+
+    def look() -> dict[str, Any]:
+        found = [item for item in person.cluster.objects("pipelineruns") if item["metadata"]["name"] == run]
+        return found[0].get("status", {}) if found else {}
+
+    return waited(look, lambda status: status.get("phase") in phases, f"{run} {phases}")  # type: ignore[no-any-return]
+
+
+def waited(look: Callable[[], Any], wanted: Callable[[Any], object], what: str) -> Any:
+    deadline = time.monotonic() + 90
+    while not wanted(found := look()):
+        assert time.monotonic() < deadline, f"never came: {what}; last seen: {found}"
+        time.sleep(0.1)
+    return found
+
+
+def processes(mark: str) -> list[str]:
+    """Processes of this machine with a word in their command line."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if mark.encode() in command.split(b"\0"):
+            found.append(folder.name)
+    return found
+
+
+def test_jobs_pass_on_what_they_make_and_nothing_leaks(person: Person) -> None:
+    person.cluster.kubectl("create", "secret", "generic", "top", f"--from-literal=password={SECRET}")
+    variable = "{name: PASSWORD, valueFrom: {secretKeyRef: {name: top, key: password}}}"
+    app(person, "site", spec=f"{{domains: [site.corp.com], build: {{variables: [{variable}]}}}}")
+    folder = repository(person, "site")
+    first = person.commit(folder, "first", **{".fairway.yml": FILE})
+    said = person.push(folder)
+    assert "runs before=0" in said and "password=[masked] coded=[masked]" in said and SECRET not in said
+    assert "is live (v1)" in said, said
+    assert f"<h1>{first[:8]}</h1>" in person.page("site.corp.com")
+    second = person.commit(folder, "second")
+    said = person.push(folder)
+    assert "runs before=x" in said and "cache stamp is here" in said
+    assert f"<h1>{second[:8]}</h1>" in person.page("site.corp.com")
+    logs = person.cluster.state_dir.rglob("*.log")
+    assert not [path for path in logs if SECRET.encode() in path.read_bytes()]
+
+
+def test_a_run_goes_on_while_the_engine_is_killed(person: Person) -> None:
+    app(person, "steady")
+    folder = repository(person, "steady")
+    script = "stages: [build]\nbuild: {script: [echo begun, sleep 4, mkdir dist, echo hi > dist/index.html]}"
+    person.commit(folder, "first", **{".fairway.yml": script})
+    process = subprocess.Popen(["git", "push", "-q", "fairway", "main"], cwd=folder, stderr=subprocess.DEVNULL)
+    waited(
+        lambda: person.cluster.objects("jobs"),
+        lambda jobs: any(job["metadata"]["name"] == "steady-1-build" for job in jobs),
+        "the job",
+    )
+    os.kill(person.cluster.engine_pid(), 9)
+    process.wait(30)  # the pusher's connection is gone; the run is not
+    status = until(person, "steady-1", "Succeeded", "Failed")
+    assert status["phase"] == "Succeeded" and status["image"] and status["steps"][0]["attempt"] == 1
+    log = next(person.cluster.state_dir.rglob("logs/default/steady-1/build.log")).read_text()
+    assert log.count("begun\n") == 2  # once as the command, once as what it wrote
+
+
+def test_cancelling_ends_the_process_tree(person: Person) -> None:
+    app(person, "slow")
+    folder = repository(person, "slow")
+    script = "stages: [build]\nbuild: {script: ['(sleep 98765 &) ; sleep 98765']}"
+    person.commit(folder, "first", **{".fairway.yml": script})
+    process = subprocess.Popen(["git", "push", "-q", "fairway", "main"], cwd=folder, stderr=subprocess.DEVNULL)
+    waited(lambda: processes("98765"), lambda found: len(found) == 2, "the processes")
+    person.cluster.kubectl("patch", "pipelinerun", "slow-1", "--type=merge", "-p", '{"spec": {"cancelled": true}}')
+    status = until(person, "slow-1", "Cancelled", "Succeeded", "Failed")
+    assert status["phase"] == "Cancelled" and status["steps"][0]["phase"] == "Cancelled"
+    assert not processes("98765")
+    process.wait(30)
+
+
+@pytest.mark.parametrize(
+    ("name", "job", "said"),
+    [
+        ("greedy", "{image: python:3, script: ['python3 -c \"bytearray(300 << 20)\"']}", "more memory than spec.build"),
+        ("late", "{timeout: 2s, script: [sleep 60]}", "took longer than 2 seconds"),
+        ("wrong", "{script: [exit 7], after_script: [echo after $CI_JOB_STATUS]}", "ended with exit code 7"),
+    ],
+)
+def test_a_job_that_fails_says_why(person: Person, name: str, job: str, said: str) -> None:
+    app(person, name, spec="{build: {memory: 64Mi}}")
+    folder = repository(person, name)
+    person.commit(folder, "first", **{".fairway.yml": f"stages: [build]\nbuild: {job}"})
+    text = person.push(folder, check=False)
+    assert said in text, text
+    assert until(person, f"{name}-1", "Failed", "Succeeded")["phase"] == "Failed"
+
+
+def test_the_documents_file_runs_as_it_is_written(person: Person) -> None:
+    person.cluster.kubectl("create", "namespace", "prod-frontend")
+    spec = "{build: {clusterAccess: namespace}, deploy: {paused: true}, registry: {repository: %s}}"
+    own = "registry.fairway.local/prod-frontend/marketing-site"
+    app(person, "marketing-site", "prod-frontend", spec % own)
+    folder = repository(person, "marketing-site", "prod-frontend")
+    shutil.copy(DOCUMENTS, folder / ".gitee-ci.yml")
+    dockerfile = "FROM nginx:latest\nCOPY dist /usr/share/nginx/html\n"
+    commit = person.commit(folder, "first", Dockerfile=dockerfile, **{"package.json": "{}"})
+    said = person.push(folder)
+    assert "deployment.apps/marketing-site created" in said, said
+    (deployment,) = person.cluster.objects("deployments", "-n", "prod-frontend")
+    image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert image == f"harbor.corp.com/frontend/marketing-site:{commit}"
+    (run,) = person.cluster.objects("pipelineruns", "-n", "prod-frontend")
+    assert run["status"]["phase"] == "Succeeded" and run["status"]["image"].startswith(f"{own}@sha256:")
+    (account,) = person.cluster.objects("rolebindings", "-n", "prod-frontend")
+    assert account["roleRef"]["name"] == "edit"
+
+
+def test_jobs_have_no_rights_unless_they_are_given(person: Person) -> None:
+    app(person, "plain")
+    folder = repository(person, "plain")
+    script = "stages: [deploy]\ndeploy: {image: bitnami/kubectl, script: [kubectl get secrets]}"
+    person.commit(folder, "first", **{".fairway.yml": script})
+    assert "Failed: deploy" in person.push(folder, check=False)
+    (policy,) = (
+        one for one in person.cluster.objects("networkpolicies") if one["metadata"]["name"] == "fairway-builds"
+    )
+    assert policy["spec"]["podSelector"] == {"matchLabels": {"fairway.dev/network": "build"}}
