@@ -132,8 +132,11 @@ def add_parser(
     lint: Action,
     explain: Action,
     run: Action,
-) -> None:
-    """Add `edge` with its verbs and `run edge`; the actions are given, because they need the edge itself."""
+) -> "argparse._SubParsersAction[argparse.ArgumentParser]":
+    """Add `edge` with its verbs and `run edge`; the actions are given, because they need the edge itself.
+
+    Returns the parts that `run` knows, for more of them.
+    """
     edge = commands.add_parser("edge", help="look at Ingresses and their traffic", description="Ingresses and traffic.")
     verbs = edge.add_subparsers(metavar="VERB", required=True)
     parser = verbs.add_parser("lint", help="what of Ingresses is native, partial or refused, and why")
@@ -147,7 +150,7 @@ def add_parser(
     _add_cluster(parser)
     parser.set_defaults(run=explain)
     _add_top(verbs, default_state_dir)
-    _add_run(commands, default_state_dir, run)
+    return _add_run(commands, default_state_dir, run)
 
 
 def _add_cluster(parser: argparse.ArgumentParser) -> None:
@@ -157,9 +160,10 @@ def _add_cluster(parser: argparse.ArgumentParser) -> None:
 
 def _add_run(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]", default_state_dir: Path, run: Action
-) -> None:
+) -> "argparse._SubParsersAction[argparse.ArgumentParser]":
     alone = commands.add_parser("run", help="run one part by itself", description="Run one part by itself.")
-    parser = alone.add_subparsers(metavar="PART", required=True).add_parser(
+    parts = alone.add_subparsers(metavar="PART", required=True)
+    parser = parts.add_parser(
         "edge",
         help="the ingress controller, for the cluster of a kubeconfig",
         description="Serve the Ingresses of a cluster until interrupted. Its pods must be reachable from here.",
@@ -171,9 +175,16 @@ def _add_run(
     parser.add_argument(
         "--status-address", action="append", default=[], metavar="ADDR", help="what Ingresses show; may repeat"
     )
+    parser.add_argument(
+        "--lease",
+        default="fairway-edge/fairway-edge",
+        metavar="NAMESPACE/NAME",
+        help="what several edges settle with who writes statuses; default fairway-edge/fairway-edge",
+    )
     parser.add_argument("--haproxy", metavar="FILE", help="the program; default: the best that is found")
     parser.add_argument("--state-dir", type=Path, default=default_state_dir / "run-edge", metavar="DIR")
     parser.set_defaults(run=run)
+    return parts
 
 
 def _add_top(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", default_state_dir: Path) -> None:
@@ -220,6 +231,18 @@ def finding(where: str, level: str, subject: str, message: str) -> str:
     """One line about one thing: where it stands, how far it is obeyed, and why."""
     mark = terminal.paint(f"{level:8}", _LEVELS.get(level, "bold"))
     return f"{terminal.paint(where, 'dim')}  {mark}  {subject}" + (f": {message}" if message else "")
+
+
+def findings(rows: Sequence[tuple[str, str, str, str]]) -> str:
+    """A line each, in columns: where, how far, what, and why."""
+    places = max((terminal.width(row[0]) for row in rows), default=0)
+    things = max((terminal.width(row[2]) for row in rows), default=0)
+    lines = []
+    for where, level, subject, message in rows:
+        mark = terminal.paint(f"{level:8}", _LEVELS.get(level, "bold"))
+        thing = f"{subject.ljust(things)}  {message}" if message else subject
+        lines.append(f"{terminal.paint(where.ljust(places), 'dim')}  {mark}  {thing}\n")
+    return "".join(lines)
 
 
 def summary(levels: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """Colours, marks and tables: plain text where nobody looks."""
 
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -21,9 +22,12 @@ def paint(text: str, *styles: str, stream: TextIO = sys.stdout) -> str:
     return f"\x1b[{';'.join(_CODES[style] for style in styles)}m{text}\x1b[0m"
 
 
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
+
+
 def width(text: str) -> int:
-    """Columns that a text takes: Chinese characters take two."""
-    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+    """Columns that a text takes: Chinese characters take two, colours none."""
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in _STYLE.sub("", text))
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

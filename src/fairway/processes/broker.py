@@ -2,8 +2,8 @@
 
 One request is one message `{"id", "verb", "host", "port"}` on a SOCK_SEQPACKET pair; the answer carries the same id
 and either a socket or an error. `connect` gives a connected TCP socket, `datagram` a connected UDP one, `listen` a
-listener. Listeners are kept here, so that an engine that starts again gets the same ones, until `release`; `held` names
-them.
+listener, `bind` a UDP socket with an address of its own. Those two kinds are kept here, so that an engine that starts
+again gets the same ones, until `release` and `unbind`; `held` and `bound` name them.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import os
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 
 import msgspec
 
@@ -52,13 +53,56 @@ def listener(host: str, port: int) -> socket.socket:
     return sock
 
 
+def receiver(host: str, port: int) -> socket.socket:
+    """A UDP socket bound to an address.  Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    try:
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+class _Kept:
+    """The sockets of one kind that are kept for the inside, by address."""
+
+    def __init__(self, make: Callable[[str, int], socket.socket]) -> None:
+        self._make = make
+        self._sockets: dict[tuple[str, int], socket.socket] = {}
+        self._changing = threading.Lock()
+
+    def copy(self, host: str, port: int) -> socket.socket:
+        """A copy of the one socket of that address.  Raises OSError."""
+        with self._changing:
+            if (host, port) not in self._sockets:
+                self._sockets[host, port] = self._make(host, port)
+            return self._sockets[host, port].dup()
+
+    def close(self, host: str, port: int) -> None:
+        with self._changing:
+            if kept := self._sockets.pop((host, port), None):
+                kept.close()
+
+    def close_all(self) -> None:
+        with self._changing:
+            for kept in self._sockets.values():
+                kept.close()
+            self._sockets.clear()
+
+    def names(self) -> tuple[tuple[str, int], ...]:
+        with self._changing:
+            return tuple(self._sockets)
+
+
 class BrokerServer:
     """The outer end; runs in the launcher, one short-lived thread per request, since name look-ups block."""
 
     def __init__(self, channel: socket.socket) -> None:
         self.channel = channel
-        self._listeners: dict[tuple[str, int], socket.socket] = {}
-        self._listening = threading.Lock()
+        self._listeners = _Kept(listener)
+        self._receivers = _Kept(receiver)
 
     def serve_one(self) -> bool:
         """Take one request; False when the inside is gone."""
@@ -66,16 +110,19 @@ class BrokerServer:
         for fd in extra:
             os.close(fd)
         if not payload:
-            self._close_listeners()
+            self._listeners.close_all()
+            self._receivers.close_all()
             return False
         threading.Thread(target=self._answer, args=(payload,), daemon=True).start()
         return True
 
     def _answer(self, payload: bytes) -> None:
         request = msgspec.json.decode(payload, type=Request)
-        if request.verb in ("release", "held"):
-            held = self._release(request) if request.verb == "release" else tuple(self._listeners)
-            fds.send(self.channel, msgspec.json.encode(Answer(request.id, held=held)))
+        if request.verb in ("release", "held", "unbind", "bound"):
+            kept = self._listeners if request.verb in ("release", "held") else self._receivers
+            if request.verb in ("release", "unbind"):
+                kept.close(request.host, request.port)
+            fds.send(self.channel, msgspec.json.encode(Answer(request.id, held=kept.names())))
             return
         try:
             sock = self._make(request)
@@ -86,31 +133,14 @@ class BrokerServer:
         with sock:
             fds.send(self.channel, msgspec.json.encode(Answer(request.id)), (sock.fileno(),))
 
-    def _listener(self, host: str, port: int) -> socket.socket:
-        """A copy of the one listener of that address."""
-        with self._listening:
-            if (host, port) not in self._listeners:
-                self._listeners[host, port] = listener(host, port)
-            return self._listeners[host, port].dup()
-
-    def _close_listeners(self) -> None:
-        with self._listening:
-            for kept in self._listeners.values():
-                kept.close()
-            self._listeners.clear()
-
-    def _release(self, request: Request) -> tuple[tuple[str, int], ...]:
-        with self._listening:
-            if kept := self._listeners.pop((request.host, request.port), None):
-                kept.close()
-            return tuple(self._listeners)
-
     def _make(self, request: Request) -> socket.socket:
         match request.verb:
             case "connect":
                 return socket.create_connection((request.host, request.port), timeout=_CONNECT_SECONDS)
             case "listen":
-                return self._listener(request.host, request.port)
+                return self._listeners.copy(request.host, request.port)
+            case "bind":
+                return self._receivers.copy(request.host, request.port)
             case "datagram":
                 family = socket.AF_INET6 if ":" in request.host else socket.AF_INET
                 sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
@@ -146,6 +176,19 @@ class Broker:
     async def held(self) -> tuple[tuple[str, int], ...]:
         """The listeners that were asked for and not given back, also by an earlier engine.  Raises OSError."""
         answer, _ = await self._exchange("held", "", 0)
+        return answer.held
+
+    async def bind(self, host: str, port: int) -> socket.socket:
+        """A UDP socket bound in the host's network, the same one until `unbind`.  Raises OSError."""
+        return await self._ask("bind", host, port)
+
+    async def unbind(self, host: str, port: int) -> None:
+        """Give a bound socket back.  Raises OSError."""
+        await self._exchange("unbind", host, port)
+
+    async def bound(self) -> tuple[tuple[str, int], ...]:
+        """The bound sockets that were asked for and not given back, also by an earlier engine.  Raises OSError."""
+        answer, _ = await self._exchange("bound", "", 0)
         return answer.held
 
     async def datagram(self, host: str, port: int) -> socket.socket:

@@ -18,7 +18,8 @@ from fairway.kube.api.resource import INGRESSES, KINDS, Resource
 from fairway.kube.client import kubeconfig
 from fairway.kube.client.client import ApiClient, Raw
 from fairway.kube.client.errors import ApiError, Unreachable
-from fairway.processes import instance, probe_url, up
+from fairway.processes import demo_delivery, instance, probe_url, up
+from fairway.processes.demo_delivery import DeliveryFailed
 from fairway.processes.instance import Settings
 
 _BASES = ("nginx", "python", "busybox")
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         manifests = _read(arguments.examples)
         _build_bases(settings)
         return _with_cluster(settings, manifests, once=arguments.once)
-    except (DemoFailed, ValueError) as error:
+    except (DemoFailed, DeliveryFailed, ValueError) as error:
         terminal.fail(f"fairway demo: {error}")
         return 1
 
@@ -69,11 +70,12 @@ def _with_cluster(settings: Settings, manifests: list[Raw], *, once: bool) -> in
     addresses = ["--http", str(settings.http), "--https", str(settings.https), "--api", str(settings.api)]
     if settings.load_balancer_addresses is not None:
         addresses += ["--load-balancer-addresses", ",".join(settings.load_balancer_addresses) or "none"]
-    cluster = subprocess.Popen([*command, *addresses, "--egress", settings.egress])
+    rest = ["--egress", settings.egress, "--platform-domain", settings.platform_domain]
+    cluster = subprocess.Popen([*command, *addresses, *rest])
     code = 1
     try:
         _wait_ready(cluster, settings)
-        code = asyncio.run(_show(settings, manifests))
+        code = _show(settings, manifests)
         if not once:
             print(f"  {terminal.paint('Ctrl-C', 'bold')} ends it; nothing is left behind.", flush=True)
             cluster.wait()
@@ -104,20 +106,26 @@ def _end(cluster: "subprocess.Popen[bytes]") -> int:
             continue  # impatience does not leave a half-stopped cluster behind
 
 
-async def _show(settings: Settings, manifests: list[Raw]) -> int:
+def _show(settings: Settings, manifests: list[Raw]) -> int:
+    checks, failed = asyncio.run(_examples(settings, manifests))
+    pushed = demo_delivery.show(settings)
+    print(_page(checks, pushed, settings), flush=True)
+    for check in failed:
+        terminal.fail(f"{check.url}: {check.problem}")
+    return 1 if failed else 0
+
+
+async def _examples(settings: Settings, manifests: list[Raw]) -> "tuple[list[_Check], list[_Check]]":
+    """Apply them and ask every address; all of them, and those that did not answer."""
     client = kubeconfig.connect(kubeconfig.load(settings.kubeconfig))
     try:
         for manifest in manifests:
             await _apply(client, manifest)
         terminal.ok(f"{len(manifests)} objects applied")
         checks = _checks(manifests, settings)
-        failed = await _probe_all(checks, _root(settings))
+        return checks, await _probe_all(checks, _root(settings))
     except (ApiError, Unreachable) as error:
         raise DemoFailed(str(error)) from error
-    print(_page(checks, settings), flush=True)
-    for check in failed:
-        terminal.fail(f"{check.url}: {check.problem}")
-    return 1 if failed else 0
 
 
 async def _apply(client: ApiClient, manifest: Raw) -> None:
@@ -192,8 +200,10 @@ async def _probe_all(checks: list[_Check], ca: Path) -> list[_Check]:
     return [check for check in checks if check.problem]
 
 
-def _page(checks: list[_Check], settings: Settings) -> str:
+def _page(checks: list[_Check], pushed: str, settings: Settings) -> str:
+    site = demo_delivery.folder(settings)
     lines = ["", terminal.paint("  Paste any of these:", "bold"), ""]
+    lines += [f"  {terminal.paint(f'cd {site} && git push fairway main', 'cyan')}   # after a commit: {pushed}"]
     lines += [f"  {terminal.paint(check.curl, 'cyan')}" for check in checks]
     lines += ["", f"  kubectl --kubeconfig {settings.kubeconfig} get deployments,pods,services,ingresses", ""]
     return "\n".join(lines)

@@ -4,15 +4,19 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
+import fairway
 from fairway.processes import rootless
 from fairway.toolkit import linux
 
+DESCRIPTIONS = Path(fairway.__file__).parent / "engine/apiserver/schema/descriptions.json.gz"
+"""Where schema/descriptions.py reads; that module brings the whole API server, and every start looks here."""
 _DISK_BYTES_COMFORTABLE = 1 << 30
 _DISK_BYTES_LEAST = 32 << 20
 _TRIAL_RULES = """
@@ -49,7 +53,9 @@ def examine(state_dir: Path) -> tuple[Finding, ...]:
         _disk,
         _limits,
         _mmdebstrap,
+        _git,
         _kubectl,
+        _descriptions,
     )
     return tuple(check(state_dir) for check in checks)
 
@@ -208,6 +214,13 @@ def _limits(_: Path) -> Finding:
     return Finding("cgroups", False, "not writable", mend, required=False)
 
 
+def _git(_: Path) -> Finding:
+    path = shutil.which("git")
+    if path is not None:
+        return Finding("git", True, path)
+    return Finding("git", False, "missing: apps cannot be pushed or fetched", "apt-get install git", required=False)
+
+
 def _mmdebstrap(_: Path) -> Finding:
     path = shutil.which("mmdebstrap")
     return Finding(
@@ -218,3 +231,10 @@ def _mmdebstrap(_: Path) -> Finding:
 def _kubectl(_: Path) -> Finding:
     path = shutil.which("kubectl")
     return Finding("kubectl", bool(path), path or "absent", "apt-get install -y kubernetes-client", False)
+
+
+def _descriptions(_: Path) -> Finding:
+    ok = DESCRIPTIONS.exists()
+    found = DESCRIPTIONS.name if ok else "absent: kubectl explain shows fields and types only"
+    mend = f"{sys.executable} -m fairway.processes.descriptions"
+    return Finding("descriptions", ok, found, mend, False)

@@ -16,6 +16,7 @@ from fairway.edge.lint import Finding, assumed, lint_snapshot
 from fairway.edge.lint import lint as lint_text
 from fairway.edge.snapshot import Snapshot, of_manifests
 from fairway.edge.translate import translate
+from fairway.edge.translate.table import PREFIX
 from fairway.kube.api.resource import CONFIG_MAPS, ENDPOINT_SLICES, INGRESS_CLASSES, INGRESSES, SECRETS, SERVICES
 from fairway.kube.client import kubeconfig
 from fairway.kube.client.client import ApiClient
@@ -33,9 +34,16 @@ def lint(arguments: argparse.Namespace) -> int:
     except (msgspec.MsgspecError, *_PROBLEMS) as error:
         terminal.fail(str(error))
         return 1
-    for name, finding in findings:
-        where = f"{name}:{finding.line}" if finding.line else str(finding.ingress)
-        print(view.finding(where, finding.level, finding.subject, finding.message))
+    rows = [
+        (
+            f"{name}:{one.line}" if one.line else str(one.ingress),
+            one.level,
+            one.subject.removeprefix(PREFIX),
+            one.message,
+        )
+        for name, one in findings
+    ]
+    print(view.findings(rows), end="")
     print(view.summary([finding.level for _, finding in findings]))
     return 1 if any(finding.level == "refused" for _, finding in findings) else 0
 

@@ -3,8 +3,8 @@
     pod → cluster namespace (masquerade) → uplink → host (masquerade) → outside
 
 With `veth` the host gets one link and one nftables table that belongs to this process (`flags owner`): when it ends,
-however that happens, the kernel removes both. What stays is `net.ipv4.ip_forward = 1`. Inside, the link is always named
-`uplink`; nothing from it gets in, and the host's end of it answers nothing.
+however that happens, the kernel removes both. `net.ipv4.ip_forward` is put back by the last that ends in order. Inside,
+the link is always named `uplink`; nothing from it gets in, and the host's end of it answers nothing.
 """
 
 import json
@@ -12,16 +12,18 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from fairway.processes import ip_forward
 from fairway.toolkit import linux
 from fairway.toolkit.libnftables import LibNftables, NftablesError
 from fairway.toolkit.netlink import Netlink
 
 UPLINK = "uplink"
 _POD_CIDR = "10.42.0.0/16"
-_IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
+_HOST = ip_forward.Host()
 _START_SECONDS = 10
 _INSIDE = f"""
 table ip fairway-egress {{
@@ -94,19 +96,33 @@ def _veth(pid: int) -> Egress:
         library.run(_OUTSIDE.format(table=f"fairway-{pid}", link=link, ours=ours, theirs=theirs))
         _link(pid, link, ours)
         _inside(pid, lambda: _configure(f"{theirs}/30", ours))
-        if _IP_FORWARD.read_text().strip() == "0":
-            _IP_FORWARD.write_text("1")
+        ip_forward.switch_on(_HOST)
     except (OSError, NftablesError) as error:
         library.close()
         raise EgressFailed(f"veth: {error}") from error
-    return Egress("veth", library.close)
+    return Egress("veth", lambda: _close_veth(library, link))
+
+
+def _close_veth(library: LibNftables, link: str) -> None:
+    """Give the table back, then the host's setting; one that cannot be written any more stays as it is."""
+    try:
+        foreign = [chain for chain in _forward_chains(library) if not chain["table"].startswith("fairway-")]
+        ip_forward.put_back(_HOST, link, others_forward=bool(foreign))
+    except (OSError, NftablesError) as error:
+        print(f"level=warning room=launcher did=keep setting=net.ipv4.ip_forward error={error}", file=sys.stderr)
+    finally:
+        library.close()
+
+
+def _forward_chains(library: LibNftables) -> list[dict[str, str]]:
+    found = json.loads(library.run("list chains ip", json=True))["nftables"]
+    return [each["chain"] for each in found if each.get("chain", {}).get("hook") == "forward"]
 
 
 def _refuse_closed_forwarding(library: LibNftables) -> None:
     """A hook of somebody else that drops what is forwarded cannot be overruled (Docker sets such a policy)."""
-    found = json.loads(library.run("list chains ip", json=True))["nftables"]
-    for chain in (each["chain"] for each in found if "chain" in each):
-        if chain.get("hook") == "forward" and chain.get("policy") == "drop":
+    for chain in _forward_chains(library):
+        if chain.get("policy") == "drop":
             where = f"table {chain['table']}, chain {chain['name']}"
             raise NftablesError(f"the host's firewall drops what is forwarded ({where}): `nft list ruleset`")
 

@@ -5,8 +5,12 @@ sockets, the broker and the notice pipe as descriptors named in FAIRWAY_FDS. It 
 needs to go on is in the state directory, in the run directory and in the processes that live on.
 """
 
-import asyncio
 import gc
+
+if __name__ == "__main__":
+    gc.disable()  # till `main`: what is imported is no garbage, and looking for some takes a sixth of all the importing
+
+import asyncio
 import os
 import signal
 import socket
@@ -29,9 +33,10 @@ from fairway.kube.api.resource import NODES
 from fairway.kube.client import kubeconfig
 from fairway.kube.client.client import ApiClient
 from fairway.kube.client.errors import ApiError, Unreachable
-from fairway.processes import default_certificate, own_registry, pki
+from fairway.processes import default_certificate, own_delivery, own_registry, pki
 from fairway.processes.broker import Broker, listener
 from fairway.processes.instance import Address, Settings
+from fairway.processes.keep_running import keep_running
 from fairway.processes.supervisor import RUN_DIR, ZYGOTE_SOCKET
 from fairway.toolkit import files, logs
 from fairway.toolkit.clock import SystemClock
@@ -43,9 +48,9 @@ _NODE_NAME = "fairway"
 _NODE_IP = "10.42.0.1"
 _API_VIP = "10.96.0.1"
 _API_PORT = 6443
+_DNS_ADDRESS = "10.96.0.10:53"
 _API_SOCKET = RUN_DIR / "api.sock"
 _KUBELET_SOCKET = RUN_DIR / "kubelet.sock"
-_BACKOFF_SECONDS_MAX = 10.0
 _POLL_SECONDS = 0.01
 _SERVICE_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
 
@@ -96,7 +101,9 @@ async def serve(settings: Settings, upstream: tuple[str, ...], sockets: Handed) 
     notices.say("api")
     default_certificate.ensure(settings)
     client = _client()
+    ready = asyncio.Event()
     balancing = await _load_balancer_config(settings, broker)
+    gate = serviceproxy.Gate()
     rooms: Mapping[str, Callable[[], Awaitable[None]]] = {
         "controllers": lambda: controllers.run(
             client, clock, root_ca=signed.ca.read_bytes(), volumes_dir=settings.path / "volumes"
@@ -107,19 +114,24 @@ async def serve(settings: Settings, upstream: tuple[str, ...], sockets: Handed) 
             _kubelet_config(settings),
             clock,
             images=ImageService(settings.path, own_registry.dialer(broker.dial, settings)),
+            admit=gate.admit,
         ),
-        "serviceproxy": lambda: serviceproxy.run(client, serviceproxy.Config(), clock),
+        "serviceproxy": lambda: serviceproxy.run(client, serviceproxy.Config(), clock, gate),
         "loadbalancer": lambda: loadbalancer.run(client, balancing, clock),
         "dns": lambda: dns.run(client, _dns_config(upstream, broker), clock),
         "certificates": lambda: certificates.run(client, certificates.Config(settings.path / "pki"), clock),
         "registry": lambda: own_registry.run(client, settings, clock, broker.listen),
-        "edge": lambda: edge.run(client, _edge_config(settings, sockets), clock),
     }
+    if settings.delivery:
+        dialer = own_registry.dialer(broker.dial, settings)
+        rooms = {**rooms, "delivery": lambda: own_delivery.run(client, settings, clock, ready, dialer)}
+    if settings.edge:
+        rooms = {**rooms, "edge": lambda: edge.run(client, _edge_config(settings, sockets), clock)}
     try:
         async with asyncio.TaskGroup() as tasks:
             for name, run in rooms.items():
-                tasks.create_task(_keep_running(name, run))
-            tasks.create_task(_announce(client, broker, settings, notices))
+                tasks.create_task(keep_running(name, run))
+            tasks.create_task(_announce(client, broker, settings, notices, ready))
             tasks.create_task(_end_when_broken(server))
     finally:
         await server.stop()
@@ -130,19 +142,6 @@ def _client() -> ApiClient:
     agent = (("User-Agent", f"fairway/{fairway.__version__}"),)
     http = HttpClient(unix_connector(_API_SOCKET), host_header="localhost", max_connections=64, default_headers=agent)
     return ApiClient(http)
-
-
-async def _keep_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
-    """A room that fails must not take the others with it: it is started again."""
-    backoff_seconds = 0.1
-    while True:
-        try:
-            await run()
-            raise RuntimeError("the room returned")
-        except Exception as error:
-            log.error("restart", name=name, error=f"{type(error).__name__}: {error}", retry_seconds=backoff_seconds)
-            await asyncio.sleep(backoff_seconds)
-            backoff_seconds = min(backoff_seconds * 2, _BACKOFF_SECONDS_MAX)
 
 
 async def _end_when_broken(server: apiserver.ApiServer) -> None:
@@ -176,6 +175,7 @@ def _kubelet_config(settings: Settings) -> kubelet.Config:
         node_name=_NODE_NAME,
         node_ip=_NODE_IP,
         volumes_dir=settings.path / "volumes",
+        runtime=settings.runtime,
     )
 
 
@@ -193,6 +193,9 @@ def _edge_config(settings: Settings, sockets: Handed) -> edge.Config:
         access_log=settings.path / "log" / "access.log",
         metrics_socket=settings.path / "edge" / "metrics.sock",
         trace=True,
+        lease="kube-system/fairway-edge",
+        identity=_NODE_NAME,  # the same for every engine, so that the next one need not wait
+        name_servers=(_DNS_ADDRESS,),
     )
 
 
@@ -203,9 +206,8 @@ async def _load_balancer_config(settings: Settings, broker: Broker) -> loadbalan
     pool = settings.load_balancer_addresses
     return loadbalancer.Config(
         run_dir=RUN_DIR / "loadbalancer",
-        listen=broker.listen,
-        held=own_registry.held_by_others(broker.held, settings),
-        release=broker.release,
+        tcp=loadbalancer.HostSockets(broker.listen, own_registry.held_by_others(broker.held, settings), broker.release),
+        udp=loadbalancer.HostSockets(broker.bind, broker.bound, broker.unbind),
         node_address=settings.http.host,
         pool=(settings.http.host,) if pool is None else pool,
         published={"0.0.0.0": await _host_address(broker)},
@@ -222,13 +224,17 @@ async def _host_address(broker: Broker) -> str:
         return "127.0.0.1"
 
 
-async def _announce(client: ApiClient, broker: Broker, settings: Settings, notices: Notices) -> None:
+async def _announce(
+    client: ApiClient, broker: Broker, settings: Settings, notices: Notices, ready: asyncio.Event
+) -> None:
     """Tell when the node takes pods and when the edge answers; then all is ready."""
     await _until(lambda: _node_ready(client))
     notices.say("node")
-    await _until(lambda: _edge_answers(broker, settings.http))
-    notices.say("edge")
+    if settings.edge:
+        await _until(lambda: _edge_answers(broker, settings.http))
+        notices.say("edge")
     notices.say("ready")
+    ready.set()
 
 
 async def _until(check: Callable[[], Awaitable[bool]]) -> None:
@@ -299,6 +305,7 @@ def main(arguments: list[str]) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _print_tasks)
         gc.freeze()  # what was imported lives for ever: the collector need not look at it again
+        gc.enable()
         try:
             await serve(settings, tuple(arguments[1:]), sockets)
         except asyncio.CancelledError:

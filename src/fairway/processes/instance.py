@@ -3,6 +3,7 @@
 import fcntl
 import os
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -38,8 +39,18 @@ class Settings(msgspec.Struct, frozen=True):
     load_balancer_addresses: tuple[str, ...] | None = None
     """For Services of type LoadBalancer; None is the address of `http`."""
     egress: str = "auto"
+    runtime: Literal["auto", "native", "crun", "runc"] = "auto"
+    """What makes the containers."""
     registry: Address | None = None
     """Where the host also serves the cluster's registry; None is nowhere."""
+    platform_domain: str = "fairway.localhost"
+    """`git.` of it is where code is pushed to and forges send their webhooks."""
+    edge: bool = True
+    """Whether this instance serves Ingresses itself."""
+    delivery: bool = True
+    """Whether this instance looks after Apps itself."""
+    forges: tuple[str, ...] = ()
+    """Hosts of forges that may be asked although their addresses are this machine's or the cluster's."""
 
     @property
     def path(self) -> Path:

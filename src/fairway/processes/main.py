@@ -8,12 +8,16 @@ from pathlib import Path
 
 import fairway
 from fairway.cli import terminal
+from fairway.cli.parsing import Parser
 from fairway.toolkit import linux
+
+_OF_THE_CLUSTER = frozenset(("up", "down", "status", "doctor", "trust", "backup", "restore"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    arguments = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    arguments = _parser(words[0] if words else "").parse_args(words)
     try:
         code: int = _inside(arguments) if _needs_root(arguments) else arguments.run(arguments)
     except KeyboardInterrupt:
@@ -48,9 +52,11 @@ def _inside(arguments: argparse.Namespace) -> int:
         os._exit(code)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="fairway", description="A manifest in, a live domain out: Kubernetes on one machine, from one command."
+def _parser(word: str) -> argparse.ArgumentParser:
+    """All commands; what those with many modules bring is left out when `word` is about the cluster itself."""
+    parser: argparse.ArgumentParser = Parser(
+        prog="fairway",
+        description="A repository and a domain in, a live site out: on Kubernetes, with a cluster of its own.",
     )
     parser.add_argument("--version", action="version", version=f"fairway {fairway.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -59,6 +65,18 @@ def _parser() -> argparse.ArgumentParser:
     _listening(up, http=http, https=https, api="127.0.0.1:6443")
     up.add_argument(
         "--registry", default="", metavar="ADDR:PORT", help="also serve the cluster's image registry on the host"
+    )
+    up.add_argument(
+        "--no-edge", action="store_true", help="serve no Ingresses: another controller does, like `fairway run edge`"
+    )
+    up.add_argument(
+        "--no-delivery", action="store_true", help="look after no Apps: another does, like `fairway run delivery`"
+    )
+    up.add_argument(
+        "--runtime",
+        choices=("auto", "native", "crun", "runc"),
+        default=os.environ.get("FAIRWAY_RUNTIME", "auto"),
+        help="what makes the containers; auto: the first that works here; default: $FAIRWAY_RUNTIME, else auto",
     )
     up.add_argument("--detach", action="store_true", help="go to the background when it is ready")
     _command(commands, "down", "stop the cluster; its state stays", _down)
@@ -77,8 +95,10 @@ def _parser() -> argparse.ArgumentParser:
     _listening(demo, http="127.0.0.1:8080", https="127.0.0.1:8443", api="127.0.0.1:6443")
     demo.add_argument("--examples", type=Path, default=Path("examples"), metavar="DIR", help="manifests to apply")
     demo.add_argument("--once", action="store_true", help="check every URL, stop, and exit 0 only if all answered")
-    _images(commands)
-    _edge(commands)
+    if word not in _OF_THE_CLUSTER:
+        _images(commands)
+        _edge(commands)
+        _apps(commands)
     return parser
 
 
@@ -103,6 +123,19 @@ def _listening(parser: argparse.ArgumentParser, **defaults: str) -> None:
         help="how pods reach the outside; auto: veth as root, else slirp4netns; default: $FAIRWAY_EGRESS, else auto",
     )
     parser.add_argument(
+        "--platform-domain",
+        default="fairway.localhost",
+        metavar="DOMAIN",
+        help="git.DOMAIN takes pushes and webhooks; default fairway.localhost",
+    )
+    parser.add_argument(
+        "--allow-forge",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="a forge that may be asked although its address is this machine's or the cluster's; may repeat",
+    )
+    parser.add_argument(
         "--load-balancer-addresses",
         default="",
         metavar="A,B|none",
@@ -118,8 +151,18 @@ def _images(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 
 def _edge(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     from fairway.cli import edge  # its modules are not needed to start a cluster
+    from fairway.cli.delivery import alone
 
-    edge.add_parser(commands, default_state_dir(), lint=_edge_lint, explain=_edge_explain, run=_run_edge)
+    parts = edge.add_parser(commands, default_state_dir(), lint=_edge_lint, explain=_edge_explain, run=_run_edge)
+    alone.add_parser(parts, default_state_dir(), _run_delivery)
+
+
+def _apps(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    from fairway.cli import git  # as above
+    from fairway.cli.delivery import arguments
+
+    arguments.add_parser(commands, default_state_dir())
+    git.add_parser(commands)
 
 
 def _registry(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -207,6 +250,12 @@ def _run_edge(arguments: argparse.Namespace) -> int:
     from fairway.processes import run_edge
 
     return run_edge.run(arguments)
+
+
+def _run_delivery(arguments: argparse.Namespace) -> int:
+    from fairway.processes import run_delivery
+
+    return run_delivery.run(arguments)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

@@ -2,7 +2,9 @@
 
 import argparse
 import asyncio
+import hashlib
 import signal
+import socket
 from pathlib import Path
 
 import uvloop
@@ -39,7 +41,14 @@ def config(arguments: argparse.Namespace) -> edge.Config:
         access_log=folder / "log" / "access.log",
         metrics_socket=folder / "edge" / "metrics.sock",
         trace=True,
+        lease=arguments.lease,
+        identity=identity(folder),
     )
+
+
+def identity(folder: Path) -> str:
+    """Who this edge is among several: the same after a restart, another for another state directory."""
+    return f"{socket.gethostname()}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
 
 
 async def _serve(client: ApiClient, settings: edge.Config) -> None:

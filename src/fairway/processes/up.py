@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import signal
 import sys
 import time
@@ -15,6 +16,7 @@ from fairway.processes.instance import Address, Settings
 
 _LABELS = {"api": "API answers", "node": "node is ready", "edge": "edge serves"}
 _LOG_LINES = 15
+_DOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -48,8 +50,20 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
         addresses["api"],
         load_balancer_addresses=pool,
         registry=registry,
+        platform_domain=_domain(arguments.platform_domain),
         egress=arguments.egress,
+        runtime=getattr(arguments, "runtime", "auto"),  # only `up` has it
+        edge=not getattr(arguments, "no_edge", False),  # only `up` has it
+        delivery=not getattr(arguments, "no_delivery", False),  # only `up` has it
+        forges=tuple(sorted(set(arguments.allow_forge))),
     )
+
+
+def _domain(text: str) -> str:
+    """Raises ValueError naming the flag."""
+    if not _DOMAIN.match(text) or len(text) > 240:
+        raise ValueError(f"--platform-domain: {text!r} is not a domain such as fairway.example.com")
+    return text
 
 
 def _registry(text: str) -> Address | None:
@@ -116,12 +130,23 @@ def summary(settings: Settings) -> str:
         ("HTTPS", settings.https.url("https")),
         ("API", settings.api.url("https")),
         *([("registry", str(settings.registry))] if settings.registry else []),
+        *([("git", git_url(settings))] if settings.delivery else []),
         ("kubeconfig", str(settings.kubeconfig)),
         ("log", str(settings.log_file)),
     ]
     lines = [f"  {terminal.paint(name.ljust(11), 'dim')}{value}" for name, value in rows]
     following = terminal.paint(f"export KUBECONFIG={settings.kubeconfig}", "bold")
-    return "\n".join(["", *lines, "", f"  {following}   # then: kubectl apply -f …", ""])
+    hints = [f"  {following}   # then: kubectl apply -f …"]
+    if settings.delivery:
+        app = terminal.paint("fairway app create NAME --domain HOST --remote", "bold")
+        hints.append(f"  {app}   # in a git repository, then: git push fairway main")
+    return "\n".join(["", *lines, "", *hints, ""])
+
+
+def git_url(settings: Settings) -> str:
+    """Where code is pushed to and forges send their webhooks."""
+    port = "" if settings.https.port == 443 else f":{settings.https.port}"
+    return f"https://git.{settings.platform_domain}{port}"
 
 
 def _show_log(settings: Settings) -> None:
@@ -144,7 +169,10 @@ def _detached(settings: Settings) -> int:
     progress = _Progress(settings)
     with os.fdopen(read, "r") as words:
         for word in words:
-            progress.notice(word.strip())
+            try:
+                progress.notice(word.strip())
+            except BrokenPipeError:  # as by `up --detach | head -1`: the cluster is wanted all the same
+                _silence()
             if progress.ready:
                 return 0
     _, status = os.waitpid(pid, 0)
@@ -160,13 +188,24 @@ def _background(settings: Settings, report: int) -> int:
         nonlocal report
         if report < 0:
             return  # an engine that was started again tells the same once more
-        os.write(report, f"{word}\n".encode())
-        if word == "ready":
+        try:
+            os.write(report, f"{word}\n".encode())
+            told_all = word == "ready"
+        except BrokenPipeError:
+            told_all = True  # who asked is gone, and did not say that we should go too
+        if told_all:
             os.close(report)
             report = -1
             _leave_terminal(settings.log_file)
 
     return _launch(settings, tell)
+
+
+def _silence() -> None:
+    """Nobody reads our standard output any more: what is still printed goes nowhere."""
+    nothing = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(nothing, 1)
+    os.close(nothing)
 
 
 def _leave_terminal(log_file: Path) -> None:

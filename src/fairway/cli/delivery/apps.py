@@ -1,0 +1,264 @@
+"""`fairway app …`, `scale`, `env`, `open`: an App is written, shown, changed."""
+
+import argparse
+import asyncio
+import getpass
+import json
+import sys
+import webbrowser
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from fairway.cli import terminal
+from fairway.cli.delivery.cluster import Cluster, Mistake
+from fairway.delivery.kinds.apps import App, environments
+from fairway.delivery.kinds.releases import Release
+from fairway.delivery.kinds.resources import APPS, PIPELINE_RUNS, PRODUCTION, RELEASES
+from fairway.delivery.kinds.runs import PipelineRun
+from fairway.kube.api.noun import decode
+from fairway.kube.api.resource import SECRETS
+from fairway.kube.client.errors import AlreadyExists, NotFound
+
+Raw = dict[str, Any]
+_PHASES = {
+    "Live": "green",
+    "Succeeded": "green",
+    "Failed": "red",
+    "Building": "cyan",
+    "Deploying": "cyan",
+    "Rolling": "cyan",
+}
+
+
+def phase(text: str) -> str:
+    """A phase in its colour."""
+    style = _PHASES.get(text, "dim")
+    return terminal.paint(text or "Pending", style)
+
+
+def actor(name: str) -> str:
+    """Who did it; of a ServiceAccount its own name is enough in a table."""
+    return name.rpartition(":")[2] or "-"
+
+
+def age(moment: datetime | None) -> str:
+    """How long ago, as kubectl says it."""
+    if moment is None:
+        return "-"
+    seconds = int((datetime.now(UTC) - moment).total_seconds())
+    for limit, unit, name in ((120, 1, "s"), (7200, 60, "m"), (172800, 3600, "h")):
+        if seconds < limit:
+            return f"{max(seconds, 0) // unit}{name}"
+    return f"{seconds // 86400}d"
+
+
+async def read(cluster: Cluster, name: str) -> App:
+    """Raises Mistake when there is no such App."""
+    try:
+        return decode(App, await cluster.client.get(APPS, name, cluster.namespace))
+    except NotFound:
+        raise Mistake(f"there is no App {cluster.namespace}/{name}; fairway app list shows those that are") from None
+
+
+async def list_(cluster: Cluster, arguments: argparse.Namespace) -> int:
+    """A line for each App."""
+    found = await cluster.client.list(APPS, "" if arguments.all_namespaces else cluster.namespace)
+    apps = [decode(App, raw) for raw in found.items]
+    if not apps:
+        print("No apps yet: fairway app create NAME --domain HOST --remote")
+        return 0
+    rows = [
+        (
+            *((app.metadata.namespace,) if arguments.all_namespaces else ()),
+            terminal.paint(app.metadata.name, "bold"),
+            phase(app.status.phase),
+            app.status.url or "-",
+            app.status.commit[:8] or "-",
+            ", ".join(f"{name} {_version(release)}" for name, release in app.status.releases.items()) or "-",
+            age(app.metadata.creation_timestamp),
+        )
+        for app in apps
+    ]
+    headers = (*(("NAMESPACE",) if arguments.all_namespaces else ()), "NAME", "STATUS", "URL", "COMMIT", "LIVE", "AGE")
+    print(terminal.table(headers, rows))
+    return 0
+
+
+def _version(release: str) -> str:
+    return "v" + release.rpartition("-v")[2]
+
+
+async def show(cluster: Cluster, arguments: argparse.Namespace) -> int:
+    """Everything about one App on one screen."""
+    app = await read(cluster, arguments.name)
+    status = app.status
+    print(f"{terminal.paint(app.metadata.name, 'bold')}   {phase(status.phase)}   {terminal.paint(status.url, 'cyan')}")
+    source = app.spec.source.repository or status.git_url or "the built-in git endpoint"
+    print(f"  source      {source} ({app.spec.source.branch})")
+    for condition in status.conditions:
+        mark = {"True": terminal.paint("✔", "green"), "False": terminal.paint("✘", "red")}.get(condition.status, "…")
+        print(f"  {mark} {condition.type:<14} {condition.message}")
+    for one in environments(app):
+        live = status.releases.get(one.name, "")
+        hosts = ", ".join(one.domains) or "no domain"
+        version = _version(live) if live else "nothing live"
+        print(f"  {one.name:<11} {version}   {_counted(one.replicas, 'replica')}   {hosts}")
+    await _latest(cluster, app)
+    return 0
+
+
+async def _latest(cluster: Cluster, app: App) -> None:
+    runs = await runs_of(cluster, app.metadata.name)
+    for run in runs[-3:][::-1]:
+        print(f"  run {run.metadata.name}   {phase(run.status.phase)}   {run.spec.commit[:8]} {run.spec.message[:60]}")
+
+
+async def runs_of(cluster: Cluster, app: str) -> list[PipelineRun]:
+    """The runs of an App, oldest first."""
+    found = await cluster.client.list(PIPELINE_RUNS, cluster.namespace, fields=f"spec.app={app}")
+    return sorted((decode(PipelineRun, raw) for raw in found.items), key=lambda run: run.spec.number)
+
+
+async def releases_of(cluster: Cluster, app: str) -> list[Release]:
+    """The Releases of an App, oldest first."""
+    found = await cluster.client.list(RELEASES, cluster.namespace, fields=f"spec.app={app}")
+    every = (decode(Release, raw) for raw in found.items)
+    return sorted(every, key=lambda one: (one.spec.environment, one.spec.number))
+
+
+async def delete(cluster: Cluster, arguments: argparse.Namespace) -> int:
+    """Remove an App with all that it made. Asks, unless --yes."""
+    app = await read(cluster, arguments.name)
+    if not arguments.yes:
+        if not sys.stdin.isatty():
+            raise Mistake("nobody is here to confirm: say --yes")
+        question = f"Delete {arguments.name} and everything that it runs? Type its name: "
+        if await asyncio.to_thread(input, question) != arguments.name:
+            raise Mistake("nothing was deleted")
+    await cluster.client.delete(APPS, arguments.name, namespace=cluster.namespace, uid=app.metadata.uid)
+    terminal.ok(f"App {arguments.name} is deleted; what it ran goes with it")
+    return 0
+
+
+async def scale(cluster: Cluster, arguments: argparse.Namespace) -> int:
+    """Another number of replicas: a new Release with the same image."""
+    app = await read(cluster, arguments.name)
+    await _change(cluster, app, arguments.environment, {"replicas": arguments.replicas})
+    terminal.ok(
+        f"{arguments.name} will have {_counted(arguments.replicas, 'replica')} in {arguments.environment or first(app)}"
+    )
+    return 0
+
+
+def first(app: App) -> str:
+    """The environment meant when none is named: the only one, or production where there are several."""
+    names = [one.name for one in environments(app)]
+    return PRODUCTION if PRODUCTION in names else names[0]
+
+
+def checked(app: App, name: str) -> str:
+    """An environment's name. Raises Mistake when the App has none of that name."""
+    name = name or first(app)
+    names = [one.name for one in environments(app)]
+    if name not in names:
+        raise Mistake(f"App {app.metadata.name} has no environment {name!r}; it has {', '.join(names)}")
+    return name
+
+
+async def _change(cluster: Cluster, app: App, environment: str, fields: Raw) -> None:
+    """Set fields of an environment; where the App lists none, they are its own."""
+    name = checked(app, environment)
+    raw = await cluster.client.get(APPS, app.metadata.name, cluster.namespace)
+    listed = raw["spec"].get("environments")
+    target = next(one for one in listed if one["name"] == name) if listed else raw["spec"]
+    target |= fields
+    await cluster.client.update(APPS, raw)
+
+
+async def env(cluster: Cluster, arguments: argparse.Namespace) -> int:
+    """Show, set or unset variables."""
+    app = await read(cluster, arguments.name)
+    name = checked(app, arguments.environment)
+    environment = next(one for one in environments(app) if one.name == name)
+    if arguments.secret:
+        return await _secret(cluster, app, name, arguments)
+    if not arguments.set and not arguments.unset:
+        for variable in environment.env:
+            source = terminal.paint(json.dumps(variable.value_from), "dim") if variable.value_from else variable.value
+            print(f"{variable.name}={source}")
+        for secret in environment.secrets:
+            print(terminal.paint(f"# and every key of Secret {secret}", "dim"))
+        return 0
+    listed = app.spec.environments
+    own = next((one.env for one in listed if one.name == name), ()) if listed else app.spec.env
+    wanted = {variable.name: msgspec.to_builtins(variable) for variable in own}
+    for key, value in _pairs(arguments.set).items():
+        wanted[key] = {"name": key, "value": value}
+    for key in arguments.unset:
+        if wanted.pop(key, None) is None:
+            raise Mistake(f"{key} is not set in {name}")
+    await _change(cluster, app, arguments.environment, {"env": list(wanted.values())})
+    terminal.ok(f"{name}: {_counted(len(wanted), 'variable')}; a new Release brings them to the pods")
+    return 0
+
+
+async def _secret(cluster: Cluster, app: App, environment: str, arguments: argparse.Namespace) -> int:
+    """Values that nobody should see, in a Secret of the App's environment; the command never prints them."""
+    name = f"{app.metadata.name}-{environment}-secrets"
+    meta = {"name": name, "namespace": cluster.namespace}
+    try:
+        await cluster.client.create(SECRETS, {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "type": "Opaque"})
+    except AlreadyExists:
+        pass
+    changed: Raw = {"stringData": _asked(arguments.set), "data": dict.fromkeys(arguments.unset)}
+    await cluster.client.patch(SECRETS, name, changed, namespace=cluster.namespace)
+    raw = await cluster.client.get(APPS, app.metadata.name, cluster.namespace)
+    listed = raw["spec"].get("environments")
+    target = next(one for one in listed if one["name"] == environment) if listed else raw["spec"]
+    target["secrets"] = list(dict.fromkeys((*target.get("secrets", ()), name)))
+    target["secretsRevision"] = target.get("secretsRevision", 0) + 1  # a changed value alone would not be a new wish
+    await cluster.client.update(APPS, raw)
+    terminal.ok(f"Secret {name} is written; a new Release brings it to the pods of {environment}")
+    return 0
+
+
+def _asked(names: list[str]) -> dict[str, str]:
+    """Secret values from the terminal, or line by line from standard input: arguments are seen by everybody."""
+    values = {}
+    for name in names:
+        if "=" in name:
+            raise Mistake(
+                f"give only the name {name.partition('=')[0]}: a secret on the command line is seen by others"
+            )
+        if sys.stdin.isatty():
+            values[name] = getpass.getpass(f"{name}: ")
+        else:
+            values[name] = sys.stdin.readline().rstrip("\n")
+    return values
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise Mistake(f"{key!r} is not NAME=VALUE")
+        pairs[key] = value
+    return pairs
+
+
+async def open_(cluster: Cluster, arguments: argparse.Namespace) -> int:
+    """The App in the browser, or its address where there is none."""
+    app = await read(cluster, arguments.name)
+    if not app.status.url:
+        raise Mistake(f"App {arguments.name} has no domain; add one to spec.domains")
+    print(app.status.url)
+    if sys.stdout.isatty():
+        webbrowser.open(app.status.url)
+    return 0
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,0 +1,67 @@
+"""`fairway logs`: what the pods of an App print, each line with its pod in a colour of its own."""
+
+import argparse
+import asyncio
+import zlib
+
+from fairway.cli import terminal
+from fairway.cli.delivery.apps import checked, read
+from fairway.cli.delivery.cluster import Cluster, Mistake
+from fairway.delivery.kinds.resources import APP_LABEL, ENVIRONMENT_LABEL
+from fairway.kube.api.noun import decode
+from fairway.kube.api.pods import Pod
+from fairway.kube.api.resource import PODS
+from fairway.kube.client.errors import ApiError
+
+_COLOURS = ("cyan", "green", "yellow", "blue")
+
+
+async def logs(cluster: Cluster, arguments: argparse.Namespace) -> int:
+    """The last lines of every pod; with --follow, what comes, also from pods that come later."""
+    app = await read(cluster, arguments.name)
+    environment = checked(app, arguments.environment)
+    labels = f"{APP_LABEL}={app.metadata.name},{ENVIRONMENT_LABEL}={environment}"
+    if not arguments.follow:
+        return await _once(cluster, labels, arguments)
+    followed: dict[str, asyncio.Task[None]] = {}
+    async with asyncio.TaskGroup() as tasks:
+        async for event in cluster.client.watch(PODS, cluster.namespace, resource_version="", labels=labels):
+            if event.type not in ("ADDED", "MODIFIED"):
+                continue
+            pod = decode(Pod, event.object)
+            if pod.metadata.uid not in followed and pod.status.phase not in ("", "Pending"):
+                followed[pod.metadata.uid] = tasks.create_task(_follow(cluster, pod, arguments))
+    return 0
+
+
+async def _once(cluster: Cluster, labels: str, arguments: argparse.Namespace) -> int:
+    found = (await cluster.client.list(PODS, cluster.namespace, labels=labels)).items
+    if not found:
+        raise Mistake(f"{arguments.name} runs no pod; fairway app show {arguments.name} says why")
+    for raw in found:
+        await _follow(cluster, decode(Pod, raw), arguments)
+    return 0
+
+
+async def _follow(cluster: Cluster, pod: Pod, arguments: argparse.Namespace) -> None:
+    name = pod.metadata.name
+    mark = terminal.paint(f"{name} │", _COLOURS[zlib.crc32(name.encode()) % len(_COLOURS)])
+    container = pod.spec.containers[0].name
+    pieces = cluster.client.log(
+        name,
+        cluster.namespace,
+        container=container,
+        follow=arguments.follow,
+        previous=arguments.previous,
+        tail_lines=arguments.tail,
+    )
+    rest = b""
+    try:
+        async for piece in pieces:
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                print(f"{mark} {line.decode(errors='replace')}", flush=True)
+        if rest:
+            print(f"{mark} {rest.decode(errors='replace')}", flush=True)
+    except ApiError as error:
+        terminal.warn(f"{name}: {error.message}")
