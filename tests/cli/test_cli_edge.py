@@ -72,7 +72,7 @@ def test_explain_without_a_cluster_says_what_to_name(tmp_path: Path, capsys: pyt
 
 def test_run_edge_keeps_everything_below_its_state_directory(tmp_path: Path) -> None:
     arguments = argparse.Namespace(
-        state_dir=tmp_path, http="127.0.0.1:1", https="", status_address=["192.0.2.1"], haproxy=None
+        state_dir=tmp_path, http="127.0.0.1:1", https="", status_address=["192.0.2.1"], haproxy=None, lease=""
     )
     made = config(arguments)
     assert (made.http_address, made.https_address, made.status_addresses) == ("127.0.0.1:1", "", ("192.0.2.1",))

@@ -13,6 +13,8 @@ import msgspec
 import pytest
 from live_api import Live, live_api
 
+from fairway.processes import descriptions
+
 HERE = Path(__file__).parent
 JAVASCRIPT = "@kubernetes/client-node@1.3.0"
 # Suites that are in source distributions only.
@@ -89,6 +91,7 @@ def _run(command: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """A fresh server with its controllers."""
+    """A fresh server with its controllers, and with the descriptions that `make setup` fetches."""
+    assert descriptions.main() == 0
     with live_api(tmp_path_factory.mktemp("live")) as found:
         yield found

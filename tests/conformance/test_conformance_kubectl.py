@@ -27,13 +27,14 @@ DEPLOYMENT: dict[str, Any] = {
 }
 SCHEMA = {
     "type": "object",
+    "description": "Something to wear.",
     "properties": {
         "spec": {
             "type": "object",
             "required": ["size"],
             "properties": {
-                "size": {"type": "integer", "minimum": 1},
-                "color": {"type": "string", "default": "red"},
+                "size": {"type": "integer", "minimum": 1, "description": "In fingers."},
+                "color": {"type": "string", "default": "red", "enum": ["red", "blue"]},
                 "brim": {"x-kubernetes-int-or-string": True},
                 "notes": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
             },
@@ -143,5 +144,41 @@ def test_custom_kinds(kubectl: Kubectl) -> None:
     kubectl("scale", "hat/mine", "--replicas=5")
     assert kubectl("get", "hat", "mine", "-o", "jsonpath={.spec.size} {.spec.color}") == "5 red"
     assert "integer" in kubectl("explain", "hat.spec.size")
+    assert "In fingers." in kubectl("explain", "hat.spec.size")
+    assert "size\t<integer> -required-" in kubectl("explain", "hat.spec")
+    assert "Something to wear." in kubectl("explain", "hat")
+    assert "<empty>" not in kubectl("explain", "hat.metadata")
+    if knows_enums(kubectl):
+        assert "red" in kubectl("explain", "hat.spec.color").partition("ENUM:")[2]
     kubectl("delete", "crd", "hats.example.com")
     assert kubectl.run("get", "hats").returncode == 1
+
+
+EXPLAINED = {
+    "deployment.spec.strategy": ("rollingUpdate\t<RollingUpdateDeployment>", "type\t<string>"),
+    "deployment.spec.strategy.type": ("<string>",),
+    "deployment.spec": ("template\t<PodTemplateSpec> -required-", "replicas\t<integer>"),
+    "ingress.spec.rules.http.paths": ("pathType\t<string> -required-", "backend\t<IngressBackend> -required-"),
+    "pod.metadata.creationTimestamp": ("<",),
+    "pod.spec.containers.resources.limits": ("<map[string]Quantity>",),
+    "pod": ("apiVersion\t<string>", "metadata\t<ObjectMeta>"),
+}
+
+
+def test_explanations(kubectl: Kubectl) -> None:
+    for field, expected in EXPLAINED.items():
+        explained = kubectl("explain", field)
+        for text in expected:
+            assert text in explained, field
+        # what kubectl prints for want of a description
+        assert "<empty>" not in explained, field
+        assert "<no description>" not in explained, field
+    if knows_enums(kubectl):
+        enum = kubectl("explain", "deployment.spec.strategy.type").partition("ENUM:")[2]
+        assert enum.split()[:2] == ["Recreate", "RollingUpdate"]
+
+
+def knows_enums(kubectl: Kubectl) -> bool:
+    """Whether this program prints the values that a field may have: since 1.30."""
+    version = json.loads(kubectl("version", "--client", "--output=json"))["clientVersion"]
+    return int(version["minor"].rstrip("+")) >= 30

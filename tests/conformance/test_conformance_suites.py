@@ -3,65 +3,23 @@
 What is left out, and why, is in SKIPPED.md.
 """
 
-import os
-import subprocess
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from foreign_suites import CONTAINER_TESTS, HERE, PYTEST, SUITES, passes
 from live_api import Live, live_api
 
 pytestmark = pytest.mark.real
 
-HERE = Path(__file__).parent
-_SECONDS = 280
-SUITES: dict[str, tuple[Sequence[str], *tuple[str, ...]]] = {
-    "kubernetes": (["kubernetes/dynamic"],),
-    "kr8s": (
-        ["kr8s/tests/test_api.py", "kr8s/tests/test_objects.py", "kr8s/tests/test_auth.py"],
-        "--timeout=30",
-        "--override-ini=asyncio_mode=auto",
-        "-ppytest_kind.plugin",
-        "--keep-cluster",
-    ),
-    "kopf": (["tests/e2e", "examples"], "--only-e2e", "--timeout=60"),
-}
-
-
-def environment(live: Live, **more: str) -> dict[str, str]:
-    """What a program needs to find the server; its home is the server's folder."""
-    return {
-        **{key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "KUBE"))},
-        "KUBECONFIG": str(live.kubeconfig),
-        "KUBECONFIG_LIVE": str(live.kubeconfig),
-        "HOME": str(live.folder),
-        "PYTHONPATH": str(HERE / "shims"),
-        **more,
-    }
-
-
-def passes(live: Live, command: Sequence[str | Path], folder: Path, **more: str) -> str:
-    """Run a program to its end; its output is the failure's message."""
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=folder,
-        env=environment(live, **more),
-        capture_output=True,
-        text=True,
-        timeout=_SECONDS,
-    )
-    assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-2000:]}"
-    return done.stdout
-
 
 def suite(suites: Any, folder: Path, name: str, tests: Sequence[str], *options: str) -> None:
     """Run a suite by pytest, without its own options, against a server of its own."""
-    command = [suites.python, "-m", "pytest", "-q", "-o", "addopts=", "-p", "no:cacheprovider", "-W", "ignore"]
-    deselected = [f"--deselect={test}" for test in skipped(name)]
+    deselected = [f"--deselect={test}" for test in (*skipped(name), *CONTAINER_TESTS)]
     with live_api(folder / name) as live:
-        passes(live, [*command, "--tb=short", *options, *tests, *deselected], _home(suites, name))
+        passes(live, [suites.python, *PYTEST, *options, *tests, *deselected], _home(suites, name))
 
 
 def _home(suites: Any, name: str) -> Path:

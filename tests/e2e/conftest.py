@@ -1,5 +1,6 @@
 """One cluster for all tests of the path; base images are built once."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import cluster
 import pytest
+import space
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +18,15 @@ def fairway_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[cluste
     instance.start()
     yield instance
     instance.stop()
+
+
+@pytest.fixture
+def kubectl(fairway_cluster: cluster.Cluster, request: pytest.FixtureRequest) -> Iterator[space.Kubectl]:
+    """In a namespace of the test's own, which goes with it."""
+    namespace = re.sub("[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())[:60].strip("-")
+    fairway_cluster.kubectl("create", "namespace", namespace)
+    yield space.Kubectl(fairway_cluster, namespace)
+    fairway_cluster.kubectl("delete", "namespace", namespace, "--timeout=60s")
 
 
 def build_bases(state_dir: Path) -> None:

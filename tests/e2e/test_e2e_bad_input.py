@@ -67,8 +67,21 @@ def test_an_ingress_that_names_a_missing_service_gets_an_event(good: Cluster) ->
 
 
 def test_a_missing_secret_gets_an_event_and_the_rest_serves(good: Cluster) -> None:
-    good.apply(ingress("secretless", "secretless.example.com", "good", secret="no-such-secret"))
+    made = json.loads(ingress("secretless", "secretless.example.com", "good"))
+    made["metadata"]["annotations"] = {
+        "nginx.ingress.kubernetes.io/auth-type": "basic",
+        "nginx.ingress.kubernetes.io/auth-secret": "no-such-secret",
+    }
+    good.apply(json.dumps(made))
     assert "no-such-secret" in warnings(good, "secretless")
+    assert browse.get(good, "secretless.example.com").status in (401, 403, 503)  # never open to everybody
+
+
+def test_a_certificate_that_is_missing_is_issued_without_a_warning(good: Cluster) -> None:
+    good.apply(ingress("fresh", "fresh.example.com", "good", secret="made-by-nobody"))
+    good.kubectl("wait", "--for=create", "secret/made-by-nobody", "--timeout=30s")
+    events = [event for event in good.objects("events") if event["involvedObject"]["name"] == "fresh"]
+    assert [event["type"] for event in events if event["type"] == "Warning"] == []
 
 
 def test_a_bad_certificate_is_named_and_refused(good: Cluster) -> None:

@@ -124,6 +124,36 @@ def test_detach_status_and_down(instance: Cluster) -> None:
     assert processes_of(instance) == []
 
 
+def test_detached_it_stays_although_nobody_reads_what_it_says(instance: Cluster) -> None:
+    fairway = [sys.executable, "-m", "fairway.processes.main"]
+    state = ["--state-dir", str(instance.state_dir)]
+    ports = ["--http", f"127.0.0.1:{instance.http}", "--https", f"127.0.0.1:{instance.https}"]
+    up = [*fairway, "up", "--egress", "none", *state, *ports, "--api", f"127.0.0.1:{instance.api}", "--detach"]
+    starting = subprocess.Popen(up, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert starting.stdout is not None
+    assert "API answers" in starting.stdout.readline()
+    starting.stdout.close()  # as `| head -1` does
+    _, complaint = starting.communicate(timeout=60)
+    assert (starting.returncode, complaint) == (0, "")
+    subprocess.run([*fairway, "status", *state], capture_output=True, timeout=30, check=True)
+    subprocess.run([*fairway, "down", *state], timeout=30, check=True)
+
+
+def test_detached_it_stays_when_the_one_who_waits_is_killed(instance: Cluster) -> None:
+    fairway = [sys.executable, "-m", "fairway.processes.main"]
+    state = ["--state-dir", str(instance.state_dir)]
+    ports = ["--http", f"127.0.0.1:{instance.http}", "--https", f"127.0.0.1:{instance.https}"]
+    up = [*fairway, "up", "--egress", "none", *state, *ports, "--api", f"127.0.0.1:{instance.api}", "--detach"]
+    starting = subprocess.Popen(up, stdout=subprocess.PIPE, text=True)
+    assert starting.stdout is not None
+    assert "API answers" in starting.stdout.readline()
+    starting.kill()
+    starting.communicate(timeout=60)
+    _until(lambda: _readied(instance) == 1, "ready")
+    subprocess.run([*fairway, "status", *state], capture_output=True, timeout=30, check=True)
+    subprocess.run([*fairway, "down", *state], timeout=30, check=True)
+
+
 def test_a_taken_port_names_the_flag_and_the_way_out(instance: Cluster) -> None:
     with socket.create_server(("127.0.0.1", instance.http)):
         command = [sys.executable, "-m", "fairway.processes.main", "up", "--state-dir", str(instance.state_dir)]

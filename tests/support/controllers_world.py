@@ -23,7 +23,7 @@ from fairway.kube.client.errors import ApiError, Conflict, NotFound
 from fairway.kube.reconcile.keyed import run_keyed
 from fairway.kube.reconcile.reflector import Reflector, run_reflectors
 from fairway.kube.reconcile.workqueue import WorkQueue
-from fairway.toolkit.clock import SystemClock
+from fairway.toolkit.clock import Clock, SystemClock
 from fairway.toolkit.http_client import HttpClient, unix_connector
 
 Raw = dict[str, Any]
@@ -186,12 +186,13 @@ async def make_node(client: ApiClient, name: str = NODE, **allocatable: str) -> 
 
 
 @asynccontextmanager
-async def cluster(folder: Path, *, with_controllers: bool = True) -> AsyncIterator[Cluster]:
-    """API server, controllers, scheduler and a node, until the end of the block."""
+async def cluster(folder: Path, *, with_controllers: bool = True, clock: Clock | None = None) -> AsyncIterator[Cluster]:
+    """API server, controllers, scheduler and a node, until the end of the block; `clock`: of all of them."""
     path = folder / "api.sock"
-    server = ApiServer(Config(state_dir=None, unix_socket=path, kubelet_socket=folder / "none", drain_seconds=0.1))
+    clock = clock or SystemClock()
+    config = Config(state_dir=None, unix_socket=path, kubelet_socket=folder / "none", drain_seconds=0.1)
+    server = ApiServer(config, clock=clock)
     await server.start()
-    clock = SystemClock()
     async with HttpClient(unix_connector(path), host_header="localhost") as http:
         client = ApiClient(http)
         kubelet = PretendKubelet(client)

@@ -13,6 +13,7 @@ from fairway.kube.client.errors import ApiError
 
 NODE = "pretend"
 _POD = {"app": "pretend"}
+_HEARTBEAT_SECONDS = 10
 
 
 async def run(client: ApiClient) -> None:
@@ -30,12 +31,28 @@ async def run(client: ApiClient) -> None:
         "spec": {"containers": [container]},
     }
     await _create(client, resource.PODS, pod)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_stay_alive(client))
+        tasks.create_task(_settle_all(client, addresses))
+
+
+async def _settle_all(client: ApiClient, addresses: Iterator[str]) -> None:
     listed = await client.list(resource.PODS)
     for found in listed.items:
         await _settle(client, found, addresses)
     async for event in client.watch(resource.PODS, resource_version=listed.resource_version):
         if event.type in ("ADDED", "MODIFIED"):
             await _settle(client, event.object, addresses)
+
+
+async def _stay_alive(client: ApiClient) -> None:
+    """A node that says nothing for long is tainted as unreachable."""
+    spec = {"holderIdentity": NODE, "leaseDurationSeconds": 40}
+    await _create(client, resource.LEASES, {"metadata": {"name": NODE, "namespace": "kube-node-lease"}, "spec": spec})
+    while True:
+        renewed = {"spec": {"renewTime": timestamp(datetime.now(UTC)).replace("Z", ".000000Z")}}
+        await client.patch(resource.LEASES, NODE, renewed, namespace="kube-node-lease")
+        await asyncio.sleep(_HEARTBEAT_SECONDS)
 
 
 async def _create(client: ApiClient, kind: resource.Resource, obj: dict[str, Any]) -> None:

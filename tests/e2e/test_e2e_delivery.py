@@ -1,0 +1,135 @@
+"""From a commit to a live domain on a real cluster: real git, real images, real pods, real TLS."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import cluster
+import pytest
+from app_site import Person
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
+    folder = tmp_path_factory.mktemp("delivery")
+    made = cluster.new(folder / "state")
+    command = [sys.executable, "-m", "fairway.processes.main", "image", "build", "--base", "nginx"]
+    subprocess.run([*command, "--state-dir", str(made.state_dir)], check=True)
+    made.start()
+    yield Person(made, folder)
+    made.stop()
+
+
+def until(look, wanted, what: str):  # type: ignore[no-untyped-def]
+    deadline = time.monotonic() + 60
+    while not wanted(found := look()):
+        assert time.monotonic() < deadline, f"never came: {what}; last seen: {found}"
+        time.sleep(0.02)
+    return found
+
+
+def test_a_push_is_live_and_the_next_one_too_and_back_again(person: Person) -> None:
+    site = person.repository("marketing-site")
+    said = person.fairway(
+        "app", "create", "marketing-site", "--domain", "https://Site.Corp.com/", "--remote", folder=site
+    )
+    assert "git push fairway main" in said
+    person.commit(site, "first", **{"index.html": "<h1>one</h1>", "about/index.html": "about"})
+    said = person.push(site)
+    assert "remote: -----> " in said and "site.corp.com" in said, said
+    assert person.page("site.corp.com") == "<h1>one</h1>"
+    assert person.page("site.corp.com", "/about/") == "about"
+    person.commit(site, "second", **{"index.html": "<h1>two</h1>"})
+    person.push(site)
+    assert person.page("site.corp.com") == "<h1>two</h1>"
+    person.fairway("rollback", "marketing-site")
+    until(lambda: person.page("site.corp.com"), lambda text: text == "<h1>one</h1>", "the first version again")
+    listed = person.fairway("releases", "marketing-site")
+    assert "v3" in listed and "rollback of v1" in listed
+    shown = person.fairway("app", "show", "marketing-site")
+    assert "site.corp.com" in shown and "Live" in shown
+
+
+def test_kubectl_apply_of_an_app_is_the_same(person: Person) -> None:
+    person.cluster.apply(
+        """
+apiVersion: fairway.dev/v1alpha1
+kind: App
+metadata: {name: by-hand, namespace: default}
+spec: {domains: [a.example.com, b.example.com, c.example.org], replicas: 2}
+"""
+    )
+    site = person.repository("by-hand")
+    app = until(
+        lambda: json.loads(person.cluster.kubectl("get", "app", "by-hand", "-o", "json")).get("status", {}),
+        lambda status: status.get("gitUrl"),
+        "the App's git URL",
+    )
+    person.fairway("app", "remote", "by-hand", folder=site)
+    assert app["gitUrl"] in person.git(site, "remote", "-v")
+    person.commit(site, **{"index.html": "by hand"})
+    person.push(site)
+    assert [person.page(host) for host in ("a.example.com", "b.example.com", "c.example.org")] == ["by hand"] * 3
+    pods = person.cluster.objects("pods", "-l", "fairway.dev/app=by-hand")
+    assert len(pods) == 2
+
+
+def test_deploy_sends_a_folder_that_is_no_repository(person: Person) -> None:
+    folder = person.home / "plain"
+    folder.mkdir()
+    (folder / "index.html").write_text("plain")
+    said = person.fairway("deploy", str(folder), "--domain", "plain.example.com")
+    assert "plain.example.com" in said
+    assert person.page("plain.example.com") == "plain"
+    assert "nothing changed" in person.fairway("deploy", str(folder))
+    (folder / "index.html").write_text("changed")
+    person.fairway("deploy", str(folder))
+    assert person.page("plain.example.com") == "changed"
+
+
+def test_a_domain_that_is_taken_is_refused_and_the_first_owner_serves_on(person: Person) -> None:
+    person.fairway("app", "create", "thief", "--domain", "a.example.com")
+    shown = until(
+        lambda: person.fairway("app", "show", "thief"), lambda text: '"a.example.com" is taken' in text, "the refusal"
+    )
+    assert "by-hand" in shown
+    person.fairway("app", "delete", "thief", "--yes")
+    assert person.page("a.example.com") == "by hand"
+
+
+def test_variables_and_secrets_make_releases_and_never_show(person: Person) -> None:
+    person.fairway("env", "marketing-site", "COLOUR=blue")
+    person.fairway("env", "marketing-site", "--secret", "TOKEN", text="hunter2hunter2\n")
+    pod = until(
+        lambda: [
+            one
+            for one in person.cluster.objects("pods", "-l", "fairway.dev/app=marketing-site")
+            if one["status"]["phase"] == "Running" and "deletionTimestamp" not in one["metadata"]
+        ],
+        lambda pods: (
+            pods
+            and "hunter2hunter2"
+            in person.cluster.kubectl("exec", pods[0]["metadata"]["name"], "--", "env", check=False)
+        ),
+        "the secret in the pod's environment",
+    )[0]
+    environment = person.cluster.kubectl("exec", pod["metadata"]["name"], "--", "env")
+    assert "COLOUR=blue" in environment
+    assert "hunter2" not in person.cluster.kubectl("get", "releases,apps,events", "-A", "-o", "json")
+    assert "hunter2" not in person.cluster.log()
+
+
+def test_a_deleted_app_takes_everything_with_it(person: Person) -> None:
+    person.fairway("app", "delete", "by-hand", "--yes")
+    until(
+        lambda: person.cluster.objects("deployments,services,ingresses,releases,pipelineruns,domains"),
+        lambda found: (
+            not [one for one in found if "by-hand" in one["metadata"]["name"] or "a.example.com" in json.dumps(one)]
+        ),
+        "the end of everything",
+    )
+    assert person.page("a.example.com") == ""

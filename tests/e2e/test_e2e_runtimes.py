@@ -1,0 +1,30 @@
+"""A cluster with each runtime: a pod runs, is executed into, and ends."""
+
+from pathlib import Path
+
+import cluster
+import pytest
+
+from fairway.processes.main import main
+
+pytestmark = pytest.mark.real
+
+
+@pytest.mark.parametrize("runtime", ["native", "crun", "runc"])
+def test_a_cluster_runs_pods_by_each_runtime(tmp_path: Path, runtime: str) -> None:
+    made = cluster.new(tmp_path / "state")
+    assert main(["image", "build", "--base", "busybox", "--state-dir", str(made.state_dir)]) == 0
+    made.flags = (*made.flags, "--runtime", runtime)
+    made.start()
+    try:
+        made.kubectl(
+            "run", "web", "--image=busybox", "--restart=Never", "--", "sh", "-c", "echo hello; exec sleep 1000"
+        )
+        made.kubectl("wait", "pod/web", "--for=condition=Ready", "--timeout=20s")
+        assert made.kubectl("exec", "web", "--", "hostname") == "web\n"
+        assert made.kubectl("logs", "web") == "hello\n"
+        made.kubectl("delete", "pod", "web", "--grace-period=1")
+        chosen = "native" if runtime == "native" else f"/{runtime}"
+        assert any("did=chose" in line and line.rstrip().endswith(chosen) for line in made.log().splitlines())
+    finally:
+        made.stop()

@@ -1,0 +1,95 @@
+"""A person with a repository, in front of a real cluster: creates apps, pushes, looks."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+from cluster import Cluster
+
+from fairway.certificates import authority
+from fairway.processes import probe_url
+from fairway.processes.instance import Address
+
+
+class Person(msgspec.Struct, frozen=True):
+    """`home` holds repositories; commands run with the cluster's state directory."""
+
+    cluster: Cluster
+    home: Path
+
+    def fairway(self, *arguments: str, folder: Path | None = None, check: bool = True, text: str = "") -> str:
+        """A `fairway` command; what it says. Fails the test when it fails."""
+        command = [
+            sys.executable,
+            "-m",
+            "fairway.processes.main",
+            *arguments,
+            "--state-dir",
+            str(self.cluster.state_dir),
+        ]
+        done = subprocess.run(
+            command, cwd=folder or self.home, capture_output=True, text=True, timeout=120, check=False, input=text
+        )
+        said = done.stdout + done.stderr
+        assert not check or done.returncode == 0, f"{' '.join(arguments)}: {said}\n{self.cluster.log()}"
+        return said
+
+    def repository(self, name: str) -> Path:
+        """A new repository with branch main and nothing in it."""
+        folder = self.home / name
+        folder.mkdir(parents=True)
+        self.git(folder, "init", "--quiet", "--initial-branch=main")
+        return folder
+
+    def commit(self, folder: Path, message: str = "change", **files: str) -> str:
+        """Write files (`a__b_html` would be no path: give a dict through `files=`) and commit; the commit."""
+        for name, text in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        self.git(folder, "add", "--all")
+        self.git(folder, "commit", "--quiet", "--allow-empty", "-m", message)
+        return self.git(folder, "rev-parse", "HEAD").strip()
+
+    def push(self, folder: Path, *arguments: str, check: bool = True) -> str:
+        """`git push fairway main`; what the terminal shows."""
+        return self.git(folder, "push", *(arguments or ("fairway", "main")), check=check)
+
+    def pushing(self, folder: Path) -> "subprocess.Popen[str]":
+        """`git push fairway main` that goes on while the test does something else; its terminal is `stdout`."""
+        return subprocess.Popen(
+            ["git", "push", "fairway", "main"],
+            cwd=folder,
+            env=self._environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def git(self, folder: Path, *arguments: str, check: bool = True) -> str:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=folder,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        said = done.stdout + done.stderr
+        assert not check or done.returncode == 0, f"git {' '.join(arguments)}: {said}\n{self.cluster.log()}"
+        return said
+
+    def _environment(self) -> dict[str, str]:
+        who = {
+            f"GIT_{role}_{what}": "person@example.com" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+        }
+        inherited = {key: value for key, value in os.environ.items() if key != "GIT_SSL_CAINFO"}
+        return {**inherited, **who, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_TERMINAL_PROMPT": "0"}
+
+    def page(self, host: str, path: str = "/") -> str:
+        """What the site says over TLS, with the sites' own root trusted; "" when it does not answer well."""
+        root = authority.paths(self.cluster.state_dir / "pki").certificate
+        return probe_url.page(Address("127.0.0.1", self.cluster.https), host, path, root)
