@@ -2,18 +2,29 @@
 #   make demo              set up, start a cluster, apply examples/, show the live URLs   (ARGS=--once: check them and stop)
 #   make test              set up, run every test
 #   make check             format, lint, types, layers
-#   make bench             every benchmark, as tables (make bench-api, bench-node: one of them)
+#   make bench             every benchmark, as tables (make bench-api, bench-delivery, …: one of them)
 VENV := .venv
 BIN  := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
 ARGS ?=
 
-.PHONY: setup demo test check bench bench-api bench-node format golden clean
+.PHONY: setup demo test test-runtimes check bench bench-api bench-edge soak-edge bench-node bench-delivery format golden clean
 setup: $(VENV)/.setup
 demo: setup
 	@$(SUDO) $(BIN)/fairway demo --state-dir .fairway/demo $(ARGS)
 test: $(VENV)/.setup-dev
 	$(SUDO) $(BIN)/python -m pytest $(ARGS)
+# The runtimes' suite by each runtime and as each kind of user (minutes; `make test` has their contract in every mode).
+NODE_TESTS := $(filter-out %_modes.py %_cgroup2.py %_resize.py,$(wildcard tests/engine/kubelet/test_runtime_*.py))
+test-runtimes: $(VENV)/.setup-dev
+	@for runtime in "" crun runc; do \
+	  export FAIRWAY_TEST_RUNTIME="$$([ -z "$$runtime" ] || PATH=$$PATH:/usr/sbin command -v $$runtime)"; \
+	  echo "== root, $${runtime:-native}"; $(SUDO) $(BIN)/python -m pytest $(NODE_TESTS) $(ARGS) || exit 1; \
+	  for ids in subordinate single; do \
+	    echo "== ordinary user, $$ids ids, $${runtime:-native}"; \
+	    $(SUDO) $(BIN)/python tests/support/rootless_pytest.py $$ids $(NODE_TESTS) $(ARGS) || exit 1; \
+	  done; \
+	done
 check: $(VENV)/.setup-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -21,23 +32,31 @@ check: $(VENV)/.setup-dev
 	$(BIN)/lint-imports
 bench: $(VENV)/.setup-dev
 	@for script in bench/*.py; do echo "== $$script"; $(SUDO) $(BIN)/python $$script $(ARGS) || exit 1; done
+bench-edge: $(VENV)/.setup-dev
+	@$(SUDO) $(BIN)/python bench/edge.py $(ARGS)
+soak-edge: $(VENV)/.setup-dev
+	@$(SUDO) $(BIN)/python bench/edge_soak.py $(ARGS)
 bench-node: $(VENV)/.setup-dev
 	@$(SUDO) $(BIN)/python bench/node.py $(ARGS)
 bench-api: $(VENV)/.setup-dev
 	@$(BIN)/python bench/api.py $(ARGS)
+bench-delivery: $(VENV)/.setup-dev
+	@$(SUDO) $(BIN)/python bench/delivery.py $(ARGS)
 format: $(VENV)/.setup-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 golden: $(VENV)/.setup-dev
 	$(BIN)/python -m pytest --update-golden tests/edge tests/engine/serviceproxy
 clean:
-	rm -rf $(VENV) build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build src/*.egg-info src/fairway/engine/apiserver/schema/descriptions.json.gz .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/.setup: pyproject.toml tools/system_packages
 	@$(SUDO) tools/system_packages run
 	@[ -x $(BIN)/python ] || python3 -m venv $(VENV)
 	@echo "• installing Fairway into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@$(BIN)/python -m compileall -q src # or the first start does it, and takes twice as long
+	@$(BIN)/python -m fairway.processes.descriptions || true # without them kubectl explain shows fields and types only
 	@touch $@
 $(VENV)/.setup-dev: $(VENV)/.setup
 	@$(SUDO) tools/system_packages test

@@ -3,7 +3,8 @@
 from collections import Counter
 from pathlib import Path
 
-from fairway.edge.translate.controller_config import KEYS, SETTINGS, TCP_SERVICES
+from fairway.edge.translate import global_auth
+from fairway.edge.translate.controller_config import KEYS, SETTINGS, TCP_SERVICES, UDP_SERVICES
 from fairway.edge.translate.table import ALIASES, DEPRECATED, NGINX, OWN, Annotation, How
 
 PAGE = Path(__file__).parents[1] / "docs" / "annotations.md"
@@ -19,6 +20,7 @@ _SAYS = {
 def page() -> str:
     """The whole page."""
     counts = Counter(one.how for one in NGINX)
+    keys = sorted((*KEYS, *global_auth.KEYS))
     lines = [
         "# Annotations",
         "",
@@ -54,11 +56,21 @@ def page() -> str:
         "",
         "## For all Ingresses",
         "",
-        f"Of the ConfigMap `{SETTINGS}` are read: {', '.join(f'`{key}`' for key in sorted(KEYS))}. Where it exists,",
+        f"Of the ConfigMap `{SETTINGS}` are read: {', '.join(f'`{key}`' for key in keys)}. Where it exists,",
         "ingress-nginx' own defaults count, so answers over TLS carry HSTS. Mistakes are Events on the ConfigMap.",
         "",
         f"`{TCP_SERVICES}` opens TCP ports: `PORT: namespace/service:port[:PROXY[:PROXY]]`;",
-        "the first PROXY is for clients, the second for servers.",
+        "the first PROXY is for clients, the second for servers. A port that another program has is an Event on the",
+        "ConfigMap, is tried again, and holds nothing else up. In a cluster of `fairway up` these ports are open",
+        "inside its own network; on the host, a Service of type LoadBalancer or NodePort opens one.",
+        "",
+        f"What `{UDP_SERVICES}` lists becomes an Event: give those Services the type LoadBalancer or NodePort.",
+        "",
+        "## Services outside the cluster",
+        "",
+        "A Service of type ExternalName is reached by its name, which HAProxy resolves again every few seconds. The",
+        "client's Host is passed on; most servers outside want their own: set `upstream-vhost`, and",
+        "`backend-protocol: HTTPS` where they speak TLS.",
     ]
     return "\n".join(lines) + "\n"
 

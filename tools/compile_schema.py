@@ -1,24 +1,24 @@
 """Write the API schema, as facts only, from the registry package `kubernetes-validate` into one small file.
 
-    python3 -m venv /tmp/schema && /tmp/schema/bin/pip install kubernetes-validate
-    python tools/compile_schema.py /tmp/schema /path/to/kubectl-1.33
+    .venv/bin/python tools/compile_schema.py v1.37.0 /path/to/kubectl-1.33
 
-Reads `_definitions.json` of the newest Kubernetes version in the package; keeps names, types, required fields, formats,
-list and map types and patch strategies of the stable groups, and drops every description.  From the kubectl program it
-learns which members Go always writes, because they are structs or numbers and not pointers (tools/go_types.py).
-`schema/load.py` reads the result.
+Reads the definitions of a Kubernetes version in the package, which pip downloads as processes/descriptions.py pins it;
+keeps names, types, required fields, formats, list and map types and patch strategies of the stable groups, and drops
+every description (those are fetched where Fairway is set up, and stay out of the repository).  From the kubectl program
+it learns which members Go always writes, because they are structs or numbers and not pointers (tools/go_types.py).
+`schema/load.py` reads the result; tests/conformance/test_conformance_schema.py compiles it again and compares.
 """
 
 import argparse
 import datetime
-import json
 import pathlib
 import re
-import sys
 from typing import Any
 
 import go_types
 import msgspec
+
+from fairway.processes import descriptions
 
 TARGET = pathlib.Path(__file__).parent.parent / "src/fairway/engine/apiserver/schema"
 GROUPS = (
@@ -79,15 +79,6 @@ KEY_DEFAULTS = {
     ("io.k8s.api.core.v1.EphemeralContainer", "ports"): {"protocol": "TCP"},
     ("io.k8s.api.core.v1.ServiceSpec", "ports"): {"protocol": "TCP"},
 }
-
-
-def newest(environment: pathlib.Path) -> pathlib.Path:
-    """The definitions of the highest Kubernetes version that the installed package holds."""
-    found = environment.glob("lib/python3*/site-packages/kubernetes_validate/kubernetes-json-schema/v*-local")
-    versions = sorted(found, key=lambda folder: [int(part) for part in re.findall(r"\d+", folder.name)])
-    if not versions:
-        sys.exit(f"no kubernetes-validate in {environment}: install it there with pip first")
-    return versions[-1] / "_definitions.json"
 
 
 def plain(types: Any) -> str:
@@ -182,6 +173,12 @@ def closure(names: set[str], definitions: dict[str, Any]) -> dict[str, Any]:
     return dict(sorted(done.items()))
 
 
+def facts(definitions: dict[str, Any]) -> tuple[list[list[str]], dict[str, Any]]:
+    """The kinds, and the compiled types that they need; without what only a Go program knows."""
+    marks = kinds(definitions)
+    return marks, closure({mark[3] for mark in marks}, definitions)
+
+
 def definition_name(go_type: go_types.GoType) -> str:
     """`io.k8s.api.core.v1.Pod` for the struct Pod of k8s.io/api/core/v1."""
     return f"{go_type.package.replace('k8s.io/', 'io.k8s.', 1).replace('/', '.')}.{go_type.name}"
@@ -218,21 +215,18 @@ def is_written(value: Any) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("environment", type=pathlib.Path, help="virtual environment that holds kubernetes-validate")
+    parser.add_argument("version", help="a Kubernetes version that the package holds, as v1.37.0")
     parser.add_argument("kubectl", type=pathlib.Path, help="a static Linux kubectl")
     arguments = parser.parse_args()
-    source = newest(arguments.environment)
-    definitions = json.loads(source.read_bytes())["$defs"]
-    marks = kinds(definitions)
-    types = closure({mark[3] for mark in marks}, definitions)
+    version = arguments.version
+    marks, types = facts(descriptions.definitions(version))
     add_always(types, arguments.kubectl)
-    version = source.parent.name.removesuffix("-local")
     body = msgspec.msgpack.encode({"version": version, "kinds": marks, "types": types})
     (TARGET / "types.msgpack").write_bytes(body)
     (TARGET / "types.provenance.txt").write_text(
         f"types.msgpack: field names, types and merge rules of the Kubernetes API {version}.\n"
         f"Made by tools/compile_schema.py on {datetime.date.today().isoformat()} from the PyPI package\n"  # noqa: DTZ011
-        f"kubernetes-validate (Apache-2.0), file {'/'.join(source.parts[-3:])}.\n"
+        f"{descriptions.PACKAGE.replace('==', ' ')} (Apache-2.0), {version}-local/_definitions.json.\n"
         f"{len(marks)} kinds, {len(types)} types; descriptions are left out.\n"
         "Which members are always written: from the struct types in a kubectl program, as in codec/wire.msgpack.\n"
         "Added by hand: the default TCP of ContainerPort.protocol and ServicePort.protocol, which are list keys.\n"
