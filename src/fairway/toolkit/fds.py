@@ -1,16 +1,17 @@
 """Pass open file descriptors over a Unix socket, never leaking them to a later exec."""
 
+import _socket
 import array
 import socket
 
 
-def send(channel: socket.socket, payload: bytes, fds: tuple[int, ...] = ()) -> None:
+def send(channel: _socket.socket, payload: bytes, fds: tuple[int, ...] = ()) -> None:
     """Send one message with descriptors attached; the payload must not be empty and must fit one message."""
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
     channel.sendmsg([payload], rights)
 
 
-def receive(channel: socket.socket, size: int, most_fds: int = 16) -> tuple[bytes, tuple[int, ...]]:
+def receive(channel: _socket.socket, size: int, most_fds: int = 16) -> tuple[bytes, tuple[int, ...]]:
     """One message and its descriptors, close-on-exec; empty bytes at the end of the stream.
 
     Raises ConnectionError when the kernel cut off descriptors that did not fit.

@@ -8,7 +8,6 @@ import _socket
 import json
 import os
 import select
-import socket
 import time
 
 from fairway.engine.kubelet.runtime import (
@@ -51,7 +50,7 @@ class Handover:
 
 
 def run(
-    channel: socket.socket,
+    channel: _socket.socket,
     run_dir: str,
     stdio: Stdio,
     console: _socket.socket,

@@ -4,8 +4,8 @@ A request has one more byte in front, its kind, so that a shim need not read its
 Used by the zygote and its children, so it imports nothing heavy: `Spec` is `model.ContainerSpec` without msgspec.
 """
 
+import _socket
 import json
-import socket
 import struct
 
 from fairway.engine.kubelet.runtime.cgroups import Limits
@@ -68,14 +68,14 @@ class Spec:
         self.pid_target: str = raw.get("pid_target", "")
 
 
-def send(channel: socket.socket, message: dict[str, object], descriptors: tuple[int, ...] = ()) -> None:
+def send(channel: _socket.socket, message: dict[str, object], descriptors: tuple[int, ...] = ()) -> None:
     """One message; descriptors come with its length."""
     body = json.dumps(message).encode()
     fds.send(channel, LENGTH.pack(len(body)), descriptors)
     channel.sendall(body)
 
 
-def receive(channel: socket.socket) -> bytes:
+def receive(channel: _socket.socket) -> bytes:
     """The body of one message; ConnectionError when the other side went away or sends nonsense."""
     (length,) = LENGTH.unpack(_exactly(channel, LENGTH.size))
     if length > MOST_BYTES:
@@ -83,7 +83,7 @@ def receive(channel: socket.socket) -> bytes:
     return _exactly(channel, length)
 
 
-def _exactly(channel: socket.socket, count: int) -> bytes:
+def _exactly(channel: _socket.socket, count: int) -> bytes:
     parts = bytearray()
     while len(parts) < count:
         part = channel.recv(min(count - len(parts), 1 << 20))

@@ -7,6 +7,8 @@ container's root would otherwise run that image's `warnings.py` as root. It hold
 started again at any time; containers go on. SIGTERM ends it cleanly.
 """
 
+import _signal  # type: ignore[import-not-found]  # not the enumerations of `signal`: they would cost every shim memory
+import _socket
 import codecs
 import gc
 import json
@@ -70,18 +72,32 @@ def run(address: str, run_dir: str) -> None:
     os.makedirs(run_dir, mode=0o700, exist_ok=True)
     listener = _listen(address)
     seal_imports()
+    shim.rehearse()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     gc.collect()
     gc.freeze()
     gc.disable()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    own = os.getpid()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0) if os.getpid() == own else None)  # children have it too
     try:
-        while True:
-            channel, _ = listener.accept()
-            with channel:
-                if not _fork():
-                    _child(listener, channel, run_dir)
+        _fork_for_each(listener, run_dir)
     finally:
-        os.unlink(address)
+        if os.getpid() == own:
+            os.unlink(address)
+
+
+def _fork_for_each(listener: _socket.socket, run_dir: str) -> None:
+    """Bare calls only: each page that is written here, for want of a word about it, is copied into every shim."""
+    while True:
+        channel, _ = listener._accept()  # type: ignore[attr-defined]  # unknown to the stubs
+        try:
+            pid = os.fork()
+        except OSError as error:  # without a free process slot: the asking side sees a closed connection
+            pid = -1
+            sys.stderr.write(f"level=error room=zygote did=fork error={error.strerror!r}\n")
+        if pid == 0:
+            _child(listener, channel, run_dir)
+        os.close(channel)
 
 
 def seal_imports() -> None:
@@ -102,12 +118,11 @@ def _be_alone() -> None:
     linux.set_process_name("zygote")
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
 
-def _listen(address: str) -> socket.socket:
+def _listen(address: str) -> _socket.socket:
     """Whoever sees the address can connect to it: it gets its name only once it is listened on."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     unfinished = f"{address}.new"
     try:
         os.unlink(unfinished)  # left by a zygote that was killed
@@ -121,41 +136,28 @@ def _listen(address: str) -> socket.socket:
     return listener
 
 
-def _fork() -> int:
-    """0 in the child. Without a free process slot nobody answers: the asking side sees a closed connection."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))  # whose handler must not run in the child
-    try:
-        pid = os.fork()
-    except OSError as error:
-        pid = -1
-        sys.stderr.write(f"level=error room=zygote did=fork error={error.strerror!r}\n")
-    if pid == 0:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
-    return pid
-
-
-def _child(listener: socket.socket, channel: socket.socket, run_dir: str) -> None:
+def _child(listener: _socket.socket, descriptor: int, run_dir: str) -> None:
     """The life of a child: one request. Never returns."""
     try:
         listener.close()
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
         os.setsid()
-        _answer(channel, run_dir)
+        _answer(_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor), run_dir)
     except Exception as error:  # the border of this process
         sys.stderr.write(f"level=error room=zygote did=answer error={error!r}\n")
     finally:
         os._exit(0)
 
 
-def _answer(channel: socket.socket, run_dir: str) -> None:
-    _, uid, _ = _UCRED.unpack(channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+def _answer(bare: _socket.socket, run_dir: str) -> None:
+    _, uid, _ = _UCRED.unpack(bare.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _UCRED.size))
     if uid != os.geteuid():
         return
-    kind = channel.recv(1)
+    kind = bare.recv(1)
     if kind == wire.START:
-        shim.serve(channel, run_dir)
+        shim.serve(bare, run_dir)
         return
+    channel = socket.socket(fileno=bare.detach())
     request = json.loads(wire.receive(channel))
     try:
         if kind == wire.EXEC:
