@@ -304,6 +304,43 @@ async def test_gitee_without_check_runs_gets_one_comment(tmp_path: Path) -> None
         assert len(world.forge.comments) == 1 and world.forge.comments[0].startswith("**fairway/build**: ")
 
 
+async def test_a_repository_that_an_app_leaves_keeps_no_webhook(github: World, tmp_path: Path) -> None:
+    old, new = github.forge, FakeForge("gitea", tmp_path / "new", SystemClock().now().timestamp())
+    new.repository_id = 77
+    await new.start()
+    commit = new.commit("moved", **{"index.html": "moved"})
+    await github.make_app()
+
+    async def noted() -> list[str]:
+        return [*await github.cluster.messages("WebhookLeft"), *await github.cluster.messages("WebhookRemoved")]
+
+    try:
+        async with github.room():
+            await github.hook()
+            old.broken = Response(503, b"{}", (("Retry-After", "1"),))
+            moved = {"repository": new.url, "provider": "gitea", "apiUrl": new.api_url}
+            await github.client.patch(APPS, "site", {"spec": {"source": moved}}, namespace="default")
+            await github.run_of(commit)
+            told = await github.cluster.until(noted, bool, "why the old webhook stays")
+            assert old.url in told[0] and len(old.hooks) == len(new.hooks) == 1
+            old.broken = None
+
+            async def left() -> list[str]:
+                return [*map(str, old.hooks)]
+
+            await github.cluster.until(left, lambda found: not found, "the end of the old webhook")
+            status = (await github.app())["status"]
+            assert status["repositoryId"] == "77" and status["repositoryUrl"] == new.url
+            await github.cluster.until(
+                lambda: github.cluster.messages("WebhookRemoved"), bool, "the Event about its end"
+            )
+            await github.client.delete(APPS, "site", namespace="default")
+            await github.cluster.until(github.app, lambda found: not found, "the App's end")
+            assert not new.hooks
+    finally:
+        await new.stop()
+
+
 async def test_a_forge_that_refuses_does_not_hold_the_app(github: World) -> None:
     await github.make_app()
     async with github.room():

@@ -95,6 +95,8 @@ class AppController:
             return None
         woken_by = self._triggers.get(key)
         runs, hook = self._of(self._runs, key), self._hooks.state(key)
+        if hook is not None and hook.repository != app.spec.source.repository:
+            hook = None  # it is of the repository before
         if hook is not None and hook.problem:
             head = Head(problem=hook.problem)
         else:

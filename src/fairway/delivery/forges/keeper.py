@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from fairway.delivery.forges import secret
+from fairway.delivery.forges import former, secret
 from fairway.delivery.forges.connect import connect
 from fairway.delivery.forges.credentials import key_of_secret
 from fairway.delivery.forges.errors import ForgeBusy, ForgeError
@@ -13,9 +13,10 @@ from fairway.delivery.forges.forge import Forge, Hook, Repository
 from fairway.delivery.git.errors import SourceError
 from fairway.delivery.kinds.apps import App
 from fairway.delivery.kinds.resources import APPS
-from fairway.kube.api.meta import ObjectKey
+from fairway.kube.api.meta import ObjectKey, ObjectReference
 from fairway.kube.client.client import ApiClient
 from fairway.kube.client.errors import NotFound
+from fairway.kube.reconcile.events import EventRecorder
 from fairway.kube.reconcile.reflector import Reflector
 from fairway.kube.reconcile.workqueue import WorkQueue
 from fairway.toolkit import logs
@@ -32,7 +33,7 @@ log = logs.get("delivery")
 class HookState(msgspec.Struct, frozen=True):
     """How it stands with an App's webhook; a condition's status, reason and message, and what was learnt.
 
-    `problem`: why nothing is to be fetched from there.
+    `repository` is the address that all this is about; `problem`: why nothing is to be fetched from there.
     """
 
     status: str
@@ -41,6 +42,7 @@ class HookState(msgspec.Struct, frozen=True):
     id: str = ""
     repository_id: str = ""
     problem: str = ""
+    repository: str = ""
 
 
 class _Outcome(msgspec.Struct, frozen=True):
@@ -73,6 +75,8 @@ class Keeper:
         self._write = write
         self._states: dict[ObjectKey, HookState] = {}
         self._due: dict[ObjectKey, tuple[tuple[str, int], float]] = {}
+        self._leave_due: dict[ObjectKey, tuple[tuple[former.Spot, ...], float]] = {}
+        self._events = EventRecorder(client, "fairway-delivery", clock)
         self._changed: Callable[[ObjectKey], None] = self.queue.add
 
     def begin(self, changed: Callable[[ObjectKey], None]) -> None:
@@ -92,24 +96,89 @@ class Keeper:
         if app is None:
             self._forget(key)
             return None
-        if app.metadata.deletion_timestamp is not None or not _is_wanted(app):
+        if app.metadata.deletion_timestamp is not None:
             self._forget(key)
             return await self._remove(app) if FINALIZER in app.metadata.finalizers else None
+        left = await self._leave(app)
+        if not _is_wanted(app):
+            self._due.pop(key, None)
+            self._states.pop(key, None)
+            if left is None and FINALIZER in app.metadata.finalizers:
+                await self._note(app, ())
+            return left
+        again = await self._keep_looking(app)
+        return again if left is None else min(again, left)
+
+    async def _keep_looking(self, app: App) -> float:
+        key = app.metadata.key
         wish, now = (app.metadata.uid, app.metadata.generation), self._clock.monotonic()
         seen, due = self._due.get(key, (None, 0.0))
         if seen == wish and now < due:
             return due - now
         outcome = await self._look(app)
+        state = msgspec.structs.replace(outcome.state, repository=app.spec.source.repository)
         self._due[key] = (wish, now + outcome.again_seconds)
-        if self._states.get(key) != outcome.state:
-            self._states[key] = outcome.state
-            log.info("hook", app=key, ready=outcome.state.status, reason=outcome.state.reason)
+        if self._states.get(key) != state:
+            self._states[key] = state
+            log.info("hook", app=key, ready=state.status, reason=state.reason)
             self._changed(key)
         return outcome.again_seconds
 
     def _forget(self, key: ObjectKey) -> None:
         self._due.pop(key, None)
+        self._leave_due.pop(key, None)
         self._states.pop(key, None)
+
+    async def _leave(self, app: App) -> float | None:
+        """Take the webhooks away that are where the App's code no longer comes from; until that is done it is tried."""
+        key, spots = app.metadata.key, former.left(app)
+        if not spots:
+            self._leave_due.pop(key, None)
+            return None
+        seen, due = self._leave_due.get(key, ((), 0.0))
+        now = self._clock.monotonic()
+        if seen == spots and now < due:
+            return due - now
+        stay, again = [], 0.0
+        for spot in spots:
+            problem, seconds = await self._take_away(app, spot)
+            if not problem:
+                await self._tell(app, "Normal", "WebhookRemoved", f"the webhook at {spot.repository} is taken away")
+                continue
+            stay.append(spot)
+            again = max(again, seconds or _REFUSED_SECONDS)
+            text = f"the webhook at {spot.repository} cannot be taken away and is tried again: {problem}"
+            await self._tell(app, "Warning", "WebhookLeft", text)
+        gone = [one for one in spots if one not in stay]
+        if gone:
+            await self._note(app, tuple(one for one in former.noted(app) if one not in gone))
+        if not stay:
+            self._leave_due.pop(key, None)
+            return None
+        self._leave_due[key] = (tuple(stay), now + again)
+        return again
+
+    async def _take_away(self, app: App, spot: former.Spot) -> tuple[str, float | None]:
+        """Why it could not be done ("" when it is), and after how many seconds it may; None when it was refused."""
+        known = await secret.read(self._client, app.metadata.key)
+        if known is None:
+            return "", None  # its URL is not known any more, and opens nothing
+        try:
+            forge = await connect(self._client, former.at(app, spot), self._allowed_hosts)
+            if forge is None:
+                return "no token for it is given any more", None
+            await forge.remove_hook(self._url(app, known))
+        except ForgeBusy as error:
+            return str(error), error.again_seconds
+        except (ForgeError, SourceError) as error:
+            return str(error), None
+        log.info("hook", app=app.metadata.key, removed=True, repository=spot.repository)
+        return "", None
+
+    async def _tell(self, app: App, kind: str, reason: str, text: str) -> None:
+        meta = app.metadata
+        about = ObjectReference(APPS.api_version, APPS.kind, meta.namespace, meta.name, meta.uid, meta.resource_version)
+        await self._events.record(about, kind, reason, text)
 
     async def _look(self, app: App) -> _Outcome:
         known = await secret.ensure(self._client, app)
@@ -136,7 +205,7 @@ class Keeper:
         repository = await forge.repository()
         if problem := _other(app, repository):
             return _Outcome(HookState("False", "RepositoryChanged", problem, problem=problem), _REFUSED_SECONDS)
-        await self._finalizer(app, wanted=True)  # before there is something to take away
+        await self._note(app, former.with_present(app))  # before there is something to take away
         made = await forge.ensure_hook(hook)
         if app.spec.source.write_pipeline_file:
             await self._write(app, forge)
@@ -144,33 +213,33 @@ class Keeper:
         return _Outcome(HookState("True", "Created", text, made, repository.id), _LOOK_AGAIN_SECONDS)
 
     async def _remove(self, app: App) -> float | None:
-        """The forge gets a minute; a dead one must not hold an App for ever."""
+        """The forges get a minute; a dead one must not hold an App for ever."""
         key, since = app.metadata.key, app.metadata.deletion_timestamp
-        try:
-            known = await secret.read(self._client, key)
-            forge = await connect(self._client, app, self._allowed_hosts) if known is not None else None
-            if known is None or forge is None:
-                log.warning("hook", app=key, left="the forge cannot be asked without its Secrets")
-            else:
-                await forge.remove_hook(self._url(app, known))
-                log.info("hook", app=key, removed=True)
-        except ForgeBusy as error:
-            if since is None or (self._clock.now() - since).total_seconds() < _REMOVAL_SECONDS_MAX:
-                return min(error.again_seconds, _REMOVAL_AGAIN_SECONDS)
-            log.warning("hook", app=key, left=error)
-        except (ForgeError, SourceError) as error:
-            log.warning("hook", app=key, left=error)
-        await self._finalizer(app, wanted=False)
+        for spot in former.noted(app) or (former.present(app),):
+            problem, seconds = await self._take_away(app, spot)
+            if not problem:
+                continue
+            patient = since is None or (self._clock.now() - since).total_seconds() < _REMOVAL_SECONDS_MAX
+            if seconds is not None and patient:
+                return min(seconds, _REMOVAL_AGAIN_SECONDS)
+            log.warning("hook", app=key, left=problem, repository=spot.repository)
+        await self._note(app, ())
         return None
 
-    async def _finalizer(self, app: App, *, wanted: bool) -> None:
-        """Raises Conflict when the App was changed meanwhile."""
+    async def _note(self, app: App, spots: tuple[former.Spot, ...]) -> None:
+        """Write where webhooks are, and hold the App while there are any. Raises Conflict when it was changed."""
         metadata = app.metadata
-        if (FINALIZER in metadata.finalizers) == wanted:
-            return
         others = [one for one in metadata.finalizers if one != FINALIZER]
-        now = [*others, FINALIZER] if wanted else others
-        patch: dict[str, Any] = {"metadata": {"finalizers": now, "resourceVersion": metadata.resource_version}}
+        finalizers = [*others, FINALIZER] if spots else others
+        if spots == former.noted(app) and tuple(finalizers) == tuple(metadata.finalizers):
+            return
+        patch: dict[str, Any] = {
+            "metadata": {
+                "finalizers": finalizers,
+                "annotations": {former.ANNOTATION: former.text(spots)},
+                "resourceVersion": metadata.resource_version,
+            }
+        }
         try:
             await self._client.patch(APPS, metadata.name, patch, namespace=metadata.namespace)
         except NotFound:
