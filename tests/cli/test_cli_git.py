@@ -1,6 +1,7 @@
 """The credential helper, called by the real git, and the settings that make git call it."""
 
 import asyncio
+import re
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -13,8 +14,11 @@ from live_api import Live, live_api
 
 from fairway.cli import git
 from fairway.cli.git import PUSHER
+from fairway.delivery.git.access import Caller, Doorkeeper
+from fairway.kube.api.meta import ObjectKey
 from fairway.kube.api.resource import SERVICE_ACCOUNTS, Resource
 from fairway.kube.client.client import ApiClient
+from fairway.toolkit.clock import SystemClock
 from fairway.toolkit.http_client import HttpClient, unix_connector
 
 T = TypeVar("T")
@@ -83,9 +87,33 @@ def test_git_gets_a_token_that_may_push(api: Live, program: Path, tmp_path: Path
     work.git("config", "--replace-all", f"credential.{base}.helper", helper)
     asked = b"protocol=https\nhost=git.example.com:8443\n\n"
     told = dict(line.split("=", 1) for line in work.git("credential", "fill", stdin=asked).splitlines())
-    assert told["username"] == PUSHER
+    account = git.account_of("kubernetes-admin")
+    assert told["username"] == account and account.startswith(f"{PUSHER}-")
     user, allowed = ask(api, lambda client: who(client, told["password"]))
-    assert user == f"system:serviceaccount:default:{PUSHER}" and allowed == [True, True, False]
+    assert user == f"system:serviceaccount:default:{account}" and allowed == [True, True, False]
+
+
+def test_every_user_has_an_account_of_its_own_which_says_whose_it_is(api: Live) -> None:
+    names = [git.account_of(user) for user in ("alice@corp.com", "alice.corp.com", "Алиса", "x" * 300, "")]
+    assert len(set(names)) == 5 and names[-1] == PUSHER
+    assert all(re.fullmatch(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", name) for name in names)
+
+    async def behind(client: ApiClient) -> list[str]:
+        await git.make_pusher(client, "default", "alice@corp.com")
+        doorkeeper, key = Doorkeeper(client, SystemClock()), ObjectKey("default", "site")
+        prefix = "system:serviceaccount:default:"
+        callers = (
+            f"{prefix}{names[0]}",
+            f"{prefix}{PUSHER}-gone",
+            f"{prefix}ci",
+            "bob",
+            f"system:serviceaccount:x:{names[0]}",
+        )
+        return [await doorkeeper.person(Caller(one), key) for one in callers]
+
+    found = ask(api, behind)
+    assert found[0] == "alice@corp.com" and found[1].endswith("-gone") and found[2].endswith(":ci")
+    assert found[3:] == ["bob", f"system:serviceaccount:x:{names[0]}"]
 
 
 def test_rights_come_back_when_a_token_was_refused(api: Live, program: Path) -> None:
@@ -131,8 +159,8 @@ def test_a_folder_without_a_repository_is_told(tmp_path: Path) -> None:
 
 def test_the_account_is_made_once(api: Live) -> None:
     async def twice(client: ApiClient) -> str:
-        await git.make_pusher(client, "default")
-        await git.make_pusher(client, "default")
+        await git.make_pusher(client, "default", "")
+        await git.make_pusher(client, "default", "")
         return str((await client.get(SERVICE_ACCOUNTS, PUSHER, "default"))["metadata"]["name"])
 
     assert ask(api, twice) == PUSHER

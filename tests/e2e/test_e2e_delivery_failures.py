@@ -229,7 +229,9 @@ def test_a_token_of_another_namespace_opens_nothing(person: Person) -> None:
     person.fairway("app", "create", "mine", "-n", "others", "--remote", folder=other)
     person.commit(other, "mine", **{"index.html": "mine"})
     person.push(other)  # this makes the account that pushes there
-    token = person.cluster.kubectl("create", "token", "fairway-pusher", "-n", "others").strip()
+    accounts = [one["metadata"]["name"] for one in person.cluster.objects("serviceaccounts", "-n", "others")]
+    (account,) = (name for name in accounts if name.startswith("fairway-pusher"))
+    token = person.cluster.kubectl("create", "token", account, "-n", "others").strip()
     path = "info/refs?service=git-receive-pack"
     assert ask(person, f"/others/mine.git/{path}", token)[0] == 200
     assert ask(person, f"/default/giver.git/{path}", token)[0] == 403

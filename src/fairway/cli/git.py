@@ -2,6 +2,8 @@
 
 import argparse
 import asyncio
+import hashlib
+import re
 import shlex
 import subprocess
 import sys
@@ -17,13 +19,17 @@ from fairway.kube.client.client import ApiClient
 from fairway.kube.client.errors import AlreadyExists, ApiError, Forbidden, NotFound, Unreachable
 
 PUSHER = "fairway-pusher"
-"""The ServiceAccount in whose name people push, and the Role that lets it."""
+"""The Role that lets people push; each of them has a ServiceAccount whose name begins so."""
+USER_ANNOTATION = "fairway.dev/user"
+"""On such a ServiceAccount: whose it is (delivery/git/access.py reads it)."""
 
 _RBAC = "rbac.authorization.k8s.io"
 _ROLES = Resource(_RBAC, "v1", "roles", "Role")
 _ROLE_BINDINGS = Resource(_RBAC, "v1", "rolebindings", "RoleBinding")
+_REVIEWS = Resource("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", namespaced=False)
 _RULE = {"apiGroups": ["fairway.dev"], "resources": ["apps/git"], "verbs": ["get", "update"]}
 _TOKEN_SECONDS = 3600
+_UNFIT = re.compile(r"[^a-z0-9]+")
 
 Raw = dict[str, Any]
 
@@ -59,50 +65,78 @@ def run(arguments: argparse.Namespace) -> int:
 async def _answer(arguments: argparse.Namespace) -> str:
     access = kubeconfigs.load(arguments.kubeconfig, arguments.context)
     client, namespace = kubeconfigs.connect(access), arguments.namespace or access.namespace
+    user = await whoami(client)
     if arguments.operation == "erase":  # the token was refused: perhaps somebody removed its rights
-        await make_pusher(client, namespace)
+        await make_pusher(client, namespace, user)
         return ""
-    status = await _request(client, namespace)
+    status = await _request(client, namespace, user)
     expires = int(datetime.fromisoformat(status["expirationTimestamp"]).timestamp())
-    return f"username={PUSHER}\npassword={status['token']}\npassword_expiry_utc={expires}\n"
+    return f"username={account_of(user)}\npassword={status['token']}\npassword_expiry_utc={expires}\n"
 
 
 async def token(client: ApiClient, namespace: str) -> str:
     """A token for the endpoint, good for an hour. Raises ApiError, Unreachable."""
-    return str((await _request(client, namespace))["token"])
+    return str((await _request(client, namespace, await whoami(client)))["token"])
 
 
-async def _request(client: ApiClient, namespace: str) -> Raw:
+async def whoami(client: ApiClient) -> str:
+    """Who the API takes us for; "" when it does not say (before Kubernetes 1.28). Raises ApiError, Unreachable."""
+    wanted = {"apiVersion": _REVIEWS.api_version, "kind": _REVIEWS.kind}
+    try:
+        answer = await client.create(_REVIEWS, wanted)
+    except (Forbidden, NotFound):
+        return ""
+    return str(((answer.get("status") or {}).get("userInfo") or {}).get("username", ""))
+
+
+def account_of(user: str) -> str:
+    """The ServiceAccount in whose name a user pushes: readable, and another one for every user."""
+    if not user:
+        return PUSHER
+    readable = _UNFIT.sub("-", user.lower())[:30].strip("-")
+    return f"{PUSHER}-{readable}-{hashlib.sha256(user.encode()).hexdigest()[:8]}"
+
+
+async def _request(client: ApiClient, namespace: str, user: str) -> Raw:
     spec = {"expirationSeconds": _TOKEN_SECONDS}
     wanted = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+    account = account_of(user)
     try:
-        made = await client.create_subresource(SERVICE_ACCOUNTS, PUSHER, "token", wanted, namespace=namespace)
+        made = await client.create_subresource(SERVICE_ACCOUNTS, account, "token", wanted, namespace=namespace)
     except NotFound:
-        await make_pusher(client, namespace)
-        made = await client.create_subresource(SERVICE_ACCOUNTS, PUSHER, "token", wanted, namespace=namespace)
+        await make_pusher(client, namespace, user)
+        made = await client.create_subresource(SERVICE_ACCOUNTS, account, "token", wanted, namespace=namespace)
     status: Raw = made["status"]
     return status
 
 
-async def make_pusher(client: ApiClient, namespace: str) -> None:
-    """The ServiceAccount and its rights; it comes last: once it is there, all is. Raises ApiError, Unreachable."""
-    meta = {"name": PUSHER, "namespace": namespace}
-    role = {"apiVersion": f"{_RBAC}/v1", "kind": "Role", "metadata": meta, "rules": [_RULE]}
-    binding = {
+async def make_pusher(client: ApiClient, namespace: str, user: str) -> None:
+    """A user's ServiceAccount and its rights; it comes last: once it is there, all is. Raises ApiError, Unreachable."""
+    name = account_of(user)
+    meta = {"name": name, "namespace": namespace}
+    role: Raw = {
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": "Role",
+        "metadata": {"name": PUSHER, "namespace": namespace},
+        "rules": [_RULE],
+    }
+    binding: Raw = {
         "apiVersion": f"{_RBAC}/v1",
         "kind": "RoleBinding",
         "metadata": meta,
         "roleRef": {"apiGroup": _RBAC, "kind": "Role", "name": PUSHER},
-        "subjects": [{"kind": "ServiceAccount", "name": PUSHER, "namespace": namespace}],
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
     }
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}
+    whose = {"annotations": {USER_ANNOTATION: user}} if user else {}
+    account: Raw = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {**meta, **whose}}
     for resource, obj in ((_ROLES, role), (_ROLE_BINDINGS, binding), (SERVICE_ACCOUNTS, account)):
         try:
             await client.create(resource, obj)
         except AlreadyExists:
             continue
         except Forbidden as error:
-            what = f"{resource.kind} {namespace}/{PUSHER} is missing and you may not make it; ask who administers it"
+            made = obj["metadata"]["name"]
+            what = f"{resource.kind} {namespace}/{made} is missing and you may not make it; ask who administers it"
             raise Forbidden(error.code, error.reason, f"{what} ({error})") from error
 
 

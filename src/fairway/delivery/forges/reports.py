@@ -125,7 +125,8 @@ def run_report(run: PipelineRun, public_url: str) -> Report | None:
     if state is None:
         return None
     name, namespace = run.metadata.name, run.metadata.namespace
-    text = printable(run.status.message) or f"run {name}: {run.status.phase or 'Queued'}"
+    by = f", pushed by {printable(run.spec.trigger.actor)}" if run.spec.trigger.actor else ""
+    text = printable(run.status.message) or f"run {name}: {run.status.phase or 'Queued'}{by}"
     return Report(run.spec.commit, "fairway/build", state, text[:_TEXT_MAX], f"{public_url}/logs/{namespace}/{name}")
 
 

@@ -8,20 +8,26 @@ from typing import Any
 
 import msgspec
 
+from fairway.delivery.git.errors import printable
 from fairway.delivery.kinds.resources import GROUP
 from fairway.kube.api.meta import ObjectKey
-from fairway.kube.api.resource import Resource
+from fairway.kube.api.resource import SERVICE_ACCOUNTS, Resource
 from fairway.kube.client.client import ApiClient
+from fairway.kube.client.errors import NotFound
 from fairway.toolkit.clock import Clock
 
 TOKEN_REVIEWS = Resource("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", namespaced=False)
 ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", namespaced=False)
 
 FETCH, PUSH = "get", "update"
+USER_ANNOTATION = "fairway.dev/user"
+"""On the ServiceAccounts that our command line makes for pushes: whose it is, as the API said."""
+_PUSHER = "fairway-pusher-"
 
 _KEPT_SECONDS = 5.0
 _KEPT_MAX = 1000
 _TOKEN_BYTES_MAX = 16384
+_PERSON_CHARS_MAX = 200
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -52,6 +58,22 @@ class Doorkeeper:
         user = status.get("user") or {}
         groups = tuple(user.get("groups") or ())
         return Caller(user.get("username", ""), user.get("uid", ""), groups, user.get("extra") or {})
+
+    async def person(self, caller: Caller, key: ObjectKey) -> str:
+        """Who stands behind a token: of an account for pushes in the App's own namespace the user that it is for.
+
+        Raises ApiError but for NotFound, Unreachable.
+        """
+        prefix = f"system:serviceaccount:{key.namespace}:"
+        account = caller.username.removeprefix(prefix)
+        if account == caller.username or not account.startswith(_PUSHER):
+            return caller.username
+        try:
+            found = await self._client.get(SERVICE_ACCOUNTS, account, key.namespace)
+        except NotFound:
+            return caller.username
+        whose = (found["metadata"].get("annotations") or {}).get(USER_ANNOTATION, "")
+        return printable(str(whose))[:_PERSON_CHARS_MAX] or caller.username
 
     async def may(self, caller: Caller, key: ObjectKey, verb: str) -> bool:
         """Whether the user has the verb on `apps/git` of that App. Raises ApiError, Unreachable."""

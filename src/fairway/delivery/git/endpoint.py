@@ -139,7 +139,8 @@ class GitEndpoint:
             raise Refused(503, "too many pushes and clones at once; try again", (("Retry-After", "10"),))
         if wanted.service == "git-upload-pack":
             return await self._upload(request, wanted)
-        return await self._receive(request, Target(wanted.key, repository, app.spec.source.branch, caller.username))
+        person = await self._doorkeeper.person(caller, wanted.key)
+        return await self._receive(request, Target(wanted.key, repository, app.spec.source.branch, person))
 
     async def _advertise(self, request: Request, wanted: Wanted, app: App) -> Reply:
         command = wanted.service.removeprefix("git-")

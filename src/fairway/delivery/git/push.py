@@ -37,6 +37,7 @@ class Target(msgspec.Struct, frozen=True):
     branch: str
     """The branch that is deployed."""
     username: str
+    """The person who pushes, or the account when nobody stands behind it."""
 
 
 class Push:
