@@ -6,7 +6,7 @@ import pytest
 
 from fairway.delivery.pipelines.conditions import BadCondition, holds, matches
 from fairway.delivery.pipelines.file import read
-from fairway.delivery.pipelines.ir import ALL, Job, Pipeline, Problem
+from fairway.delivery.pipelines.ir import ALL, Job, Pipeline, Problem, RegistryLogin
 from fairway.delivery.pipelines.variables import Commit, predefined
 
 SHA = "a1b2c3d4" + "0" * 32
@@ -194,6 +194,27 @@ package:
 
 
 @pytest.mark.parametrize(
+    ("command", "login"),
+    [
+        ('echo "$PW" | docker login h.io -u robot --password-stdin', RegistryLogin("h.io", "robot", "PW")),
+        ("echo $PW | docker login -u 'robot$ci' --password-stdin h.io", RegistryLogin("h.io", "robot$ci", "PW")),
+        ('docker login -u "robot\\$ci" -p "${PW}" https://h.io', RegistryLogin("h.io", "robot$ci", "PW")),
+        ("docker login --username=$ROBOT --password=$PW h.io", RegistryLogin("h.io", "robot$ci", "PW")),
+        ("docker login -u $HIDDEN -p $PW h.io", RegistryLogin("h.io", "$HIDDEN", "PW", "HIDDEN")),
+        ("docker login -u me -p hunter2 h.io", None),
+        ("cat password | docker login -u me --password-stdin h.io", None),
+    ],
+)
+def test_logins_of_the_file_name_the_variable_that_holds_the_password(
+    command: str, login: RegistryLogin | None
+) -> None:
+    text = f"stages: [p]\nvariables: {{ROBOT: 'robot$ci'}}\np:\n  image: docker\n  script:\n  - >-\n    {command}\n"
+    (job,) = parsed(f"{text}  - docker build -t h.io/a:1 .\n  - docker push h.io/a:1\n")
+    assert job.make is not None and job.make.logins == ((login,) if login is not None else ())
+    assert "hunter2" not in repr(job.make)
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("a: [", ".fairway.yml:2: this is not YAML"),
@@ -226,6 +247,19 @@ package:
         (
             "stages: [b]\nb: {image: docker, script: [docker build ., docker run x]}",
             "`docker run x` needs a Docker daemon",
+        ),
+        (
+            "stages: [b]\nb:\n  image: docker:27\n  before_script: [docker login]\n  script:\n"
+            "  - docker build -t a .\n  - npm test\n",
+            ":7: b.script.1: `npm test` is no docker command",
+        ),
+        (
+            "stages: [b]\nb:\n  image: docker:27\n  script:\n  - ls\n  - docker compose up\n",
+            ":6: b.script.1: `docker compose up` needs a Docker daemon, and no job gets one",
+        ),
+        (
+            "stages: [b]\nb:\n  image: node\n  services: ['docker:27-dind']\n  script: [docker run x]\n",
+            "b.script.0: `docker run x` needs a Docker daemon",
         ),
         ("stages: [b]\nb: {image: docker, script: [docker build /etc]}", "must be one inside the repository"),
         ("stages: [b, b]\nb: {script: [x]}", "stages: a stage is named twice"),

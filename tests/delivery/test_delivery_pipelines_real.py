@@ -1,7 +1,6 @@
 """Pipelines in a real cluster: real pods, files, processes, and an engine that is killed in the middle."""
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -12,14 +11,9 @@ from typing import Any
 import cluster
 import pytest
 from app_site import Person
-
-from fairway.toolkit.oci.draft import Draft
-from fairway.toolkit.oci.layers import Entry
-from fairway.toolkit.oci.reference import parse
-from fairway.toolkit.oci.store import ImageStore
+from stand_ins import stand_ins
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
-DOCUMENTS = Path(__file__).parent / "pipelines" / "documents.gitee-ci.yml"
 SECRET = "hunter2-very-secret"
 FILE = """
 stages: [build, test]
@@ -41,11 +35,6 @@ test:
     - grep "$CI_COMMIT_SHORT_SHA" dist/index.html
     - wget -q -O - http://web/ | grep -c html
 """
-# A stand-in for Node.js: it does what the documents' commands say, and nothing else.
-NPM = b"""#!/bin/sh
-[ "$1 $2" = "run build" ] && mkdir -p dist && echo "<h1>built</h1>" > dist/index.html
-exit 0
-"""
 
 
 @pytest.fixture(scope="module")
@@ -59,21 +48,6 @@ def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     made.start()
     yield Person(made, folder)
     made.stop()
-
-
-def stand_ins(images: Path) -> None:
-    """The images that the documents' file names, as far as it needs them."""
-    store = ImageStore(images)
-    name = store.find(parse("busybox:latest"))
-    assert name is not None
-    node = Draft(store, store.load(name))
-    node.add([Entry("usr/bin/npm", data=NPM)], "npm")
-    node.commit(parse("node:18-alpine"))
-    program = Path(list(cluster.kubectls().values())[-1])
-    kubectl = Draft(store, store.load(name))
-    kubectl.add([Entry("usr/bin/kubectl", source=lambda: program.open("rb"))], "kubectl")
-    kubectl.note("run", user="1001", entrypoint=("kubectl",), cmd=("--help",))
-    kubectl.commit(parse("bitnami/kubectl"))
 
 
 def app(person: Person, name: str, namespace: str = "default", spec: str = "{}") -> None:
@@ -195,26 +169,6 @@ def test_a_job_that_fails_says_why(person: Person, name: str, job: str, said: st
     text = person.push(folder, check=False)
     assert said in text, text
     assert until(person, f"{name}-1", "Failed", "Succeeded")["phase"] == "Failed"
-
-
-def test_the_documents_file_runs_as_it_is_written(person: Person) -> None:
-    person.cluster.kubectl("create", "namespace", "prod-frontend")
-    spec = "{build: {clusterAccess: namespace}, deploy: {paused: true}, registry: {repository: %s}}"
-    own = "registry.fairway.local/prod-frontend/marketing-site"
-    app(person, "marketing-site", "prod-frontend", spec % own)
-    folder = repository(person, "marketing-site", "prod-frontend")
-    shutil.copy(DOCUMENTS, folder / ".gitee-ci.yml")
-    dockerfile = "FROM nginx:latest\nCOPY dist /usr/share/nginx/html\n"
-    commit = person.commit(folder, "first", Dockerfile=dockerfile, **{"package.json": "{}"})
-    said = person.push(folder)
-    assert "deployment.apps/marketing-site created" in said, said
-    (deployment,) = person.cluster.objects("deployments", "-n", "prod-frontend")
-    image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
-    assert image == f"harbor.corp.com/frontend/marketing-site:{commit}"
-    (run,) = person.cluster.objects("pipelineruns", "-n", "prod-frontend")
-    assert run["status"]["phase"] == "Succeeded" and run["status"]["image"].startswith(f"{own}@sha256:")
-    (account,) = person.cluster.objects("rolebindings", "-n", "prod-frontend")
-    assert account["roleRef"]["name"] == "edit"
 
 
 def test_jobs_have_no_rights_unless_they_are_given(person: Person) -> None:

@@ -6,6 +6,8 @@ from fairway.kube.api.meta import ObjectMeta
 from fairway.kube.api.noun import Noun
 
 ENDED = ("Succeeded", "Failed", "Cancelled", "Superseded")
+STEP_FAILED = "StepFailed"
+"""The reason of a run that failed with one of its steps, whose message says why."""
 
 
 class Trigger(Noun, frozen=True):

@@ -12,9 +12,9 @@ from fairway.delivery.git import Repositories, SourceError
 from fairway.delivery.git.errors import GitFailed
 from fairway.delivery.kinds.apps import App
 from fairway.delivery.kinds.resources import GROUP, PIPELINE_RUNS, VERSION
-from fairway.delivery.kinds.runs import ENDED, PipelineRun, PipelineRunStatus, Step
+from fairway.delivery.kinds.runs import ENDED, STEP_FAILED, PipelineRun, PipelineRunStatus, Step
 from fairway.delivery.pipelines import queue, status
-from fairway.delivery.pipelines.credentials import masked_values, registry_credentials
+from fairway.delivery.pipelines.credentials import file_credentials, masked_values, registry_credentials
 from fairway.delivery.pipelines.ir import Pipeline, PipelineError, Problem
 from fairway.delivery.pipelines.jobs import Jobs
 from fairway.delivery.pipelines.logs import SUMMARY, Collector, Logs
@@ -146,7 +146,6 @@ class RunController:
         except (SourceError, GitFailed, PipelineError, Refused) as error:
             pipeline = Problem(str(error))
         if isinstance(pipeline, Problem):
-            self._files.say(key, SUMMARY, (str(pipeline),))
             await self._end(app, run, run.status, "Failed", "CannotBuild", str(pipeline))
             return None
         self._pipelines[run.metadata.uid] = pipeline
@@ -217,7 +216,7 @@ class RunController:
                 run = await self._work(app, run, pipeline, work)
                 continue
             if decision.outcome:
-                reason = "Built" if decision.outcome == "Succeeded" else "StepFailed"
+                reason = "Built" if decision.outcome == "Succeeded" else STEP_FAILED
                 await self._end(app, run, run.status, decision.outcome, reason, decision.message)
                 return None
             stuck = any(one.stuck for one in seen.values())
@@ -285,13 +284,12 @@ class RunController:
         problem = ""
         try:
             credentials = await registry_credentials(self._client, app)
+            credentials += await file_credentials(self._client, app, job)
             built = await self._workshop.make(Order(app=app, run=run, job=job, credentials=credentials), tell)
         except (BuildError, SourceError, GitFailed, BadCredentials) as error:
-            problem = str(error)
-            tell(problem)
+            problem = str(error)  # the step says it: in its log it would stand twice
         except OSError as error:
             problem = f"the platform's disk: {error.strerror or error}"
-            tell(problem)
         now = self._clock.now()
         steps = tuple(
             replace(step, phase="Failed" if problem else "Succeeded", finished_at=now, message=problem)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from fairway.delivery.kinds.runs import ENDED, PipelineRun, Step
+from fairway.delivery.kinds.runs import ENDED, STEP_FAILED, PipelineRun, Step
 from fairway.delivery.pipelines.logs import SUMMARY, Logs
 from fairway.kube.api.meta import ObjectKey
 
@@ -133,5 +133,8 @@ def _end(run: PipelineRun) -> str:
     status = run.status
     if status.phase == "Succeeded":
         return f"-----> Built {status.image}" if status.image else "-----> Done"
+    failed = next((one for one in status.steps if one.phase == "Failed" and not one.allowed_to_fail), None)
+    if status.reason == STEP_FAILED and failed is not None:
+        return f"-----> Failed: {plain(failed.name)}"  # why stands right above
     reason = f": {plain(status.message)}" if status.message else ""
     return f"-----> {status.phase}{reason}"

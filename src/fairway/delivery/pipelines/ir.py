@@ -28,6 +28,16 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True):
     variables: Mapping[str, str] = {}
 
 
+class RegistryLogin(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A `docker login` of the pipeline file. Passwords are named by their variable; this is kept in a ConfigMap."""
+
+    registry: str
+    user: str
+    password_variable: str
+    user_variable: str = ""
+    """The variable that holds the user's name, when nothing in the file says it."""
+
+
 class Make(msgspec.Struct, frozen=True, omit_defaults=True):
     """An image that the platform makes itself. `kind` is static, site, program, dockerfile or existing.
 
@@ -52,6 +62,8 @@ class Make(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the image is called that the next commands run in; empty for the last part."""
     tags: tuple[str, ...] = ()
     """Names that the pipeline file gives the image; the first one's repository is where it is pushed."""
+    logins: tuple[RegistryLogin, ...] = ()
+    """What the pipeline file logs in with, besides the App's registry Secret."""
 
 
 class Job(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -152,10 +152,16 @@ def _retries(fields: Fields) -> int:
 
 
 def _make(fields: Fields, image: str, script: tuple[str, ...], variables: Mapping[str, str]) -> Make | None:
-    if not docker.drives_docker(image, script):
-        return None
     try:
-        made = docker.make(script, variables)
+        if docker.drives_docker(image, script):
+            return docker.make(script, variables)
+        wants_docker = docker.is_docker(image) or any(
+            docker.is_docker(one.image) for one in _services(fields, variables)
+        )
+        if wants_docker and (problem := docker.daemon_wanted(script)) is not None:
+            raise problem
     except docker.NotDocker as error:
-        fields.refuse(str(error), "script")
-    return made
+        before = len(fields.texts("before_script"))
+        where = ("script", error.number - before) if error.number >= before else ("before_script", error.number)
+        fields.refuse(str(error), *where)
+    return None

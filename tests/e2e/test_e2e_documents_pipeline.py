@@ -1,0 +1,158 @@
+"""The documents' pipeline file as it is written, byte for byte: their registry, their names, their kubectl job."""
+
+import base64
+import hashlib
+import json
+import os
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cluster
+import msgspec
+import pytest
+from app_site import Person
+from oci_registry import HTPASSWD, PASSWORD
+from stand_ins import stand_ins
+
+from fairway.toolkit import signing
+from fairway.toolkit.clock import SystemClock
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+DOCUMENTS = Path(__file__).parents[1] / "delivery" / "pipelines" / "documents.gitee-ci.yml"
+HARBOR = "harbor.corp.com"
+ROBOT = "robot$ci"
+SPACE = "prod-frontend"
+DOCKERFILE = "FROM nginx:latest\nCOPY dist /usr/share/nginx/html\n"
+# As the machine's own resolver would be told: only this cluster sees the file.
+_WITH_HOSTS = ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"')
+
+
+class Harbor(msgspec.Struct, frozen=True):
+    """A registry with TLS by a private authority and one robot account."""
+
+    address: str
+    folder: Path
+
+    def digest(self, repository: str, tag: str) -> str:
+        """The digest of a tag, asked over TLS by the registry's own name."""
+        context = ssl.create_default_context(cafile=self.folder / "ca.crt")
+        context.check_hostname = False  # by address: the chain is what is checked here
+        request = urllib.request.Request(
+            f"https://{self.address}/v2/{repository}/manifests/{tag}",
+            headers={
+                "Authorization": "Basic " + base64.b64encode(f"{ROBOT}:{PASSWORD}".encode()).decode(),
+                "Accept": "application/vnd.oci.image.manifest.v1+json",
+            },
+        )
+        with urllib.request.urlopen(request, context=context, timeout=20) as answer:
+            return f"sha256:{hashlib.sha256(answer.read()).hexdigest()}"
+
+
+@pytest.fixture(scope="module")
+def harbor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harbor]:
+    folder = tmp_path_factory.mktemp("harbor")
+    now = SystemClock().now()
+    authority = signing.authority("corp", now)
+    leaf = signing.server(authority, [HARBOR], now)
+    (folder / "ca.crt").write_bytes(authority.certificate)
+    (folder / "pair.pem").write_bytes(leaf.certificate + leaf.key)
+    (folder / "htpasswd").write_text(HTPASSWD.replace("ann:", f"{ROBOT}:"))
+    found = Harbor(f"127.77.{os.getpid() % 250}.9", folder)
+    settings = {
+        "version": 0.1,
+        "storage": {"filesystem": {"rootdirectory": str(folder / "registry")}},
+        "auth": {"htpasswd": {"realm": "Harbor", "path": str(folder / "htpasswd")}},
+        "http": {
+            "addr": f"{found.address}:443",
+            "tls": {"certificate": str(folder / "pair.pem"), "key": str(folder / "pair.pem")},
+        },
+    }
+    (folder / "config.yml").write_text(json.dumps(settings))
+    environment = {**os.environ, "OTEL_TRACES_EXPORTER": "none"}
+    log = (folder / "log").open("w")
+    process = subprocess.Popen(
+        ["docker-registry", "serve", str(folder / "config.yml")], stdout=log, stderr=log, env=environment
+    )
+    try:
+        waited(lambda: (folder / "log").read_text(), lambda text: "listening on" in text, "the registry")
+        yield found
+    finally:
+        process.terminate()
+        process.wait(20)
+        log.close()
+
+
+@pytest.fixture(scope="module")
+def person(tmp_path_factory: pytest.TempPathFactory, harbor: Harbor) -> Iterator[Person]:
+    folder = tmp_path_factory.mktemp("documents")
+    (folder / "hosts").write_text(f"127.0.0.1 localhost\n{harbor.address} {HARBOR}\n")
+    made = cluster.new(folder / "state")
+    made.prefix = (*_WITH_HOSTS, str(folder / "hosts"))
+    trusted = made.state_dir / "registries" / HARBOR
+    trusted.mkdir(parents=True)
+    (trusted / "ca.crt").write_bytes((harbor.folder / "ca.crt").read_bytes())
+    for base in ("busybox", "nginx", "python"):
+        command = [sys.executable, "-m", "fairway.processes.main", "image", "build", "--base", base]
+        subprocess.run([*command, "--state-dir", str(made.state_dir)], check=True, capture_output=True, timeout=600)
+    stand_ins(made.state_dir / "images")
+    made.start()
+    yield Person(made, folder)
+    made.stop()
+
+
+def waited(look: Callable[[], Any], wanted: Callable[[Any], object], what: str) -> Any:
+    deadline = time.monotonic() + 90
+    while not wanted(found := look()):
+        assert time.monotonic() < deadline, f"never came: {what}; last seen: {found}"
+        time.sleep(0.1)
+    return found
+
+
+@pytest.fixture(scope="module")
+def shop(person: Person) -> Path:
+    """The documents' App and its repository; what is in it but for the pipeline file is ours."""
+    kubectl = person.cluster.kubectl
+    kubectl("create", "namespace", SPACE)
+    kubectl("-n", SPACE, "create", "secret", "generic", "harbor", f"--from-literal=password={PASSWORD}")
+    words = ("-n", SPACE, "create", "secret", "docker-registry", "harbor-robot", f"--docker-server={HARBOR}")
+    kubectl(*words, f"--docker-username={ROBOT}", f"--docker-password={PASSWORD}")
+    person.cluster.apply(
+        f"""
+apiVersion: fairway.dev/v1alpha1
+kind: App
+metadata: {{name: marketing-site, namespace: {SPACE}}}
+spec:
+  domains: [site.corp.com]
+  registry: {{credentialsSecret: harbor-robot}}
+  build:
+    clusterAccess: namespace
+    variables: [{{name: HARBOR_PASSWORD, valueFrom: {{secretKeyRef: {{name: harbor, key: password}}}}}}]
+  deploy: {{paused: true}}
+"""
+    )
+    kubectl("-n", SPACE, "wait", "app/marketing-site", "--for=jsonpath={.status.gitUrl}", "--timeout=30s")
+    folder = person.repository("marketing-site")
+    person.fairway("app", "remote", "marketing-site", "-n", SPACE, folder=folder)
+    (folder / ".gitee-ci.yml").write_bytes(DOCUMENTS.read_bytes())
+    return folder
+
+
+def test_the_documents_file_runs_as_it_is_written(person: Person, harbor: Harbor, shop: Path) -> None:
+    commit = person.commit(shop, "update banner", **{"Dockerfile": DOCKERFILE, "package.json": "{}", "version": "one"})
+    said = person.push(shop)
+    assert "deployment.apps/marketing-site created" in said, said
+    assert PASSWORD not in said
+    (run,) = person.cluster.objects("pipelineruns", "-n", SPACE)
+    image = f"{HARBOR}/frontend/marketing-site"
+    assert run["status"]["phase"] == "Succeeded"
+    assert run["status"]["image"] == f"{image}@{harbor.digest('frontend/marketing-site', commit)}"
+    assert run["spec"]["trigger"] == {"kind": "push", "actor": "kubernetes-admin"}
+    (deployment,) = person.cluster.objects("deployments", "-n", SPACE)
+    assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == f"{image}:{commit}"
+    waited(lambda: person.page("site.corp.com"), lambda page: page == "<h1>one</h1>\n", "the site")
