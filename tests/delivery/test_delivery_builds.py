@@ -51,7 +51,7 @@ async def test_the_same_files_give_the_same_digest(tmp_path: Path, site: Path) -
     os.utime(site / "index.html", (1, 1))
     (site / "index.html").chmod(0o600)
     second = await images(tmp_path / "b").static_image("nginx:latest", site, Target(SITE, "b" * 40), silent)
-    assert first == second and first.port == 80 and first.image.startswith(f"{SITE}@sha256:")
+    assert first == second and first.port == 8080 and first.image.startswith(f"{SITE}@sha256:")
 
 
 async def test_an_image_is_found_by_tag_and_by_digest(tmp_path: Path, site: Path) -> None:
@@ -109,8 +109,8 @@ async def test_an_image_is_pushed_with_a_login(tmp_path: Path, site: Path, big: 
 
 
 def test_unknown_paths_get_the_application_or_the_sites_own_page() -> None:
-    assert "try_files  $uri $uri/ /index.html;" in server_settings(False)
-    assert "error_page  404 /404.html;" in server_settings(True) and "=404" in server_settings(True)
+    assert "try_files  $uri $uri/ /index.html;" in server_settings(False, (8080,))
+    assert "error_page  404 /404.html;" in (own := server_settings(True, (8080, 80))) and "=404" in own
 
 
 def test_the_platforms_own_repository_is_named_by_namespace_and_app() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import controllers_world
+import pretend_node
 import pytest
 from delivery_world import delivery_world
 
@@ -176,7 +177,7 @@ async def test_a_plain_site_becomes_an_image_without_any_job(world: World) -> No
         run = await world.start(1, commit)
         status = await world.phase(run, "Succeeded", "Failed")
         lines = [line async for line in room.follow(ObjectKey("default", run))]
-    assert status["image"].startswith("registry.fairway.local/default/site@sha256:") and status["port"] == 80
+    assert status["image"].startswith("registry.fairway.local/default/site@sha256:") and status["port"] == 8080
     assert (status["framework"], [step["phase"] for step in status["steps"]]) == ("static", ["Succeeded"])
     assert not await world.cluster.all(JOBS)
     assert lines[0] == "-----> Detected a static site (index.html)" and lines[-1] == f"-----> Built {status['image']}"
@@ -376,6 +377,7 @@ async def finish_all(world: World) -> None:
 @pytest.mark.parametrize("after", [False, True], ids=["before a write", "after a write"])
 async def test_a_run_survives_the_end_of_the_process_at_every_write(world: World, tmp_path: Path, after: bool) -> None:
     finishing = asyncio.create_task(finish_all(world))
+    alive = asyncio.create_task(pretend_node.stay_alive(world.client, controllers_world.NODE))
     images, died = set(), True
     for writes in range(1, 60):
         name = f"app{writes}"
@@ -398,6 +400,7 @@ async def test_a_run_survives_the_end_of_the_process_at_every_write(world: World
         images.add(status["image"].partition("@")[2])
         if not died:
             break
+    alive.cancel()
     finishing.cancel()
     await asyncio.gather(finishing, return_exceptions=True)
     assert not died and writes > 10 and len(images) == 1

@@ -52,7 +52,7 @@ def test_golden(path: Path, request: pytest.FixtureRequest) -> None:
         ({}, 3000, 3000),
         ({"runtime": {"port": 9000}}, 3000, 9000),
         ({}, 0, 8080),
-        ({"build": {"strategy": "static"}}, 0, 80),
+        ({"build": {"strategy": "static"}}, 0, 8080),
     ],
 )
 def test_the_port(spec: Raw, port: int, wanted: int) -> None:
@@ -96,6 +96,18 @@ def test_only_low_ports_get_the_right_to_bind_them(port: int, bind: bool) -> Non
     security = container(app(), port=port)["securityContext"]
     assert ("NET_BIND_SERVICE" in security["capabilities"]["add"]) is bind
     assert security["capabilities"]["drop"] == ["ALL"] and security["allowPrivilegeEscalation"] is False
+
+
+@pytest.mark.parametrize(("user", "who"), [("1000", {"runAsUser": 1000}), ("1:2", {"runAsUser": 1, "runAsGroup": 2})])
+def test_an_image_that_is_not_root_keeps_to_the_level_restricted(user: str, who: Raw) -> None:
+    """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted"""
+    made = deployment(app(), port=80, user=user)["spec"]["template"]["spec"]
+    nobody = {"runAsNonRoot": True, "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    assert made["containers"][0]["securityContext"] == {**nobody, **who}
+    low = [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "80"}]
+    assert made["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}, "sysctls": low}
+    high = deployment(app(), port=8080, user=user)["spec"]["template"]["spec"]
+    assert "sysctls" not in high["securityContext"]
 
 
 def test_never_one_ready_pod_less() -> None:

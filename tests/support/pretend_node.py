@@ -32,7 +32,7 @@ async def run(client: ApiClient) -> None:
     }
     await _create(client, resource.PODS, pod)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_stay_alive(client))
+        tasks.create_task(stay_alive(client))
         tasks.create_task(_settle_all(client, addresses))
 
 
@@ -45,13 +45,13 @@ async def _settle_all(client: ApiClient, addresses: Iterator[str]) -> None:
             await _settle(client, event.object, addresses)
 
 
-async def _stay_alive(client: ApiClient) -> None:
+async def stay_alive(client: ApiClient, node: str = NODE) -> None:
     """A node that says nothing for long is tainted as unreachable."""
-    spec = {"holderIdentity": NODE, "leaseDurationSeconds": 40}
-    await _create(client, resource.LEASES, {"metadata": {"name": NODE, "namespace": "kube-node-lease"}, "spec": spec})
+    spec = {"holderIdentity": node, "leaseDurationSeconds": 40}
+    await _create(client, resource.LEASES, {"metadata": {"name": node, "namespace": "kube-node-lease"}, "spec": spec})
     while True:
         renewed = {"spec": {"renewTime": timestamp(datetime.now(UTC)).replace("Z", ".000000Z")}}
-        await client.patch(resource.LEASES, NODE, renewed, namespace="kube-node-lease")
+        await client.patch(resource.LEASES, node, renewed, namespace="kube-node-lease")
         await asyncio.sleep(_HEARTBEAT_SECONDS)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from fairway.delivery.apps import pipeline_file
 from fairway.delivery.apps.controller import BY_APP, AppController, app_of
 from fairway.delivery.apps.sources import Sources
+from fairway.delivery.builds.bases import Assemble
 from fairway.delivery.builds.images import Images
 from fairway.delivery.config import Config
 from fairway.delivery.domains.claims import Claimant, run_domains
@@ -55,14 +56,24 @@ _IDLE_SECONDS = 7200.0
 log = logs.get(ROOM)
 
 
-async def run(client: ApiClient, config: Config, clock: Clock, sock: socket.socket, dialer: Dialer = dial) -> None:
+async def run(
+    client: ApiClient,
+    config: Config,
+    clock: Clock,
+    sock: socket.socket,
+    dialer: Dialer = dial,
+    assemble: Assemble | None = None,
+) -> None:
     """Serve on a bound socket, which stays the caller's, until cancelled; `dialer` connects to registries.
+
+    `assemble` makes base images in the node's own store, where there is one.
 
     Raises OSError, ApiError, Unreachable.
     """
     config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
     await install(client)
-    room = _Room(client, config, clock, images(config, dialer))
+    made = images(config, dialer, assemble)
+    room = _Room(client, config, clock, made)
     server = HttpServer(
         room.router.answer, log, limits=Limits(idle_timeout_seconds=_IDLE_SECONDS), streamed=room.router.streamed
     )
@@ -84,16 +95,22 @@ async def run(client: ApiClient, config: Config, clock: Clock, sock: socket.sock
             tasks.create_task(run_domains(client, clock, room.apps.host_freed))
     finally:
         await server.stop(1.0)
+        await made.bases.aclose()
         await room.git.aclose()
 
 
-def images(config: Config, dialer: Dialer = dial) -> Images:
+def images(config: Config, dialer: Dialer = dial, assemble: Assemble | None = None) -> Images:
     """Where images are made: in the node's store when that is here, else in a folder of our own."""
     folder = config.images_dir or config.state_dir / "images"
     reached = Settings(authorities=config.registry_authorities)
     own_names = frozenset((config.registry, *config.registry_names))
     return Images(
-        folder, is_node_store=config.images_dir is not None, settings=reached, dialer=dialer, own_names=own_names
+        folder,
+        is_node_store=config.images_dir is not None,
+        settings=reached,
+        dialer=dialer,
+        own_names=own_names,
+        assemble=assemble,
     )
 
 

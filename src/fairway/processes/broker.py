@@ -3,7 +3,8 @@
 One request is one message `{"id", "verb", "host", "port"}` on a SOCK_SEQPACKET pair; the answer carries the same id
 and either a socket or an error. `connect` gives a connected TCP socket, `datagram` a connected UDP one, `listen` a
 listener, `bind` a UDP socket with an address of its own. Those two kinds are kept here, so that an engine that starts
-again gets the same ones, until `release` and `unbind`; `held` and `bound` name them.
+again gets the same ones, until `release` and `unbind`; `held` and `bound` name them. `base` assembles the base image
+whose name stands for the host and gives a stream of what that says.
 """
 
 import asyncio
@@ -99,8 +100,9 @@ class _Kept:
 class BrokerServer:
     """The outer end; runs in the launcher, one short-lived thread per request, since name look-ups block."""
 
-    def __init__(self, channel: socket.socket) -> None:
+    def __init__(self, channel: socket.socket, base: Callable[[str], socket.socket] | None = None) -> None:
         self.channel = channel
+        self._base = base
         self._listeners = _Kept(listener)
         self._receivers = _Kept(receiver)
 
@@ -141,6 +143,8 @@ class BrokerServer:
                 return self._listeners.copy(request.host, request.port)
             case "bind":
                 return self._receivers.copy(request.host, request.port)
+            case "base" if self._base is not None:
+                return self._base(request.host)
             case "datagram":
                 family = socket.AF_INET6 if ":" in request.host else socket.AF_INET
                 sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
@@ -194,6 +198,10 @@ class Broker:
     async def datagram(self, host: str, port: int) -> socket.socket:
         """A UDP socket of the host's network, connected to one peer.  Raises OSError."""
         return await self._ask("datagram", host, port)
+
+    async def base(self, recipe: str) -> socket.socket:
+        """A stream of what the making of a base image says.  Raises OSError."""
+        return await self._ask("base", recipe, 0)
 
     async def dial(
         self, host: str, port: int, ssl_context: ssl.SSLContext | None = None

@@ -124,7 +124,7 @@ async def serve(settings: Settings, upstream: tuple[str, ...], sockets: Handed) 
     }
     if settings.delivery:
         dialer = own_registry.dialer(broker.dial, settings)
-        rooms = {**rooms, "delivery": lambda: own_delivery.run(client, settings, clock, ready, dialer)}
+        rooms = {**rooms, "delivery": lambda: own_delivery.run(client, settings, clock, ready, dialer, broker)}
     if settings.edge:
         rooms = {**rooms, "edge": lambda: edge.run(client, _edge_config(settings, sockets), clock)}
     try:

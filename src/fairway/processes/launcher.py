@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from fairway.processes import egress, instance, rootless, supervisor
+from fairway.processes.assembling import Assembling
 from fairway.processes.broker import BrokerServer, listener
 from fairway.processes.instance import Address, Settings
 from fairway.toolkit import linux
@@ -111,7 +112,8 @@ class _Cluster:
         os.close(notice_write)
         os.close(lifeline_read)
         self.egress = self._open_egress(settings)
-        self._broker = BrokerServer(outer)
+        self._assembling = Assembling(settings.path)
+        self._broker = BrokerServer(outer, self._assembling.start)
         self._notice = notice_read
         self._lifeline = lifeline_write  # held open: its end tells process 1 that we are gone
 
@@ -143,6 +145,7 @@ class _Cluster:
                         selector.unregister(self._broker.channel)
                 code = self._ended()
                 if code is not None:
+                    self._assembling.close()
                     return code
 
     def _forward(self, signals: bytes) -> None:

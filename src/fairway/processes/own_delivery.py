@@ -7,7 +7,8 @@ import msgspec
 
 from fairway.kube.client.client import ApiClient
 from fairway.processes import own_registry
-from fairway.processes.broker import listener
+from fairway.processes.assembling import assembler
+from fairway.processes.broker import Broker, listener
 from fairway.processes.instance import Settings
 from fairway.registry.tokens import Scope, issue
 from fairway.toolkit import files
@@ -20,7 +21,9 @@ _HTTPS_PORT = 443
 _TOKEN = "fairway-delivery"
 
 
-async def run(client: ApiClient, settings: Settings, clock: Clock, ready: asyncio.Event, dialer: Dialer) -> None:
+async def run(
+    client: ApiClient, settings: Settings, clock: Clock, ready: asyncio.Event, dialer: Dialer, broker: Broker
+) -> None:
     """Serve until cancelled; only after the cluster is ready, whose start it would make slower. Raises OSError.
 
     `dialer` leads to registries, to the cluster's own too.
@@ -45,7 +48,7 @@ async def run(client: ApiClient, settings: Settings, clock: Clock, ready: asynci
         images_dir=settings.path / "images",
     )
     with listener(_ADDRESS, _PORT) as sock:
-        await serve(client, config, clock, sock, dialer)
+        await serve(client, config, clock, sock, dialer, assembler(broker))
 
 
 def credentials(state_dir: Path, registry: str) -> Path:

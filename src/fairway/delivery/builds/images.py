@@ -1,18 +1,20 @@
 """The image store that builds write into, and the way to registries. The same input gives the same digest."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from fairway.delivery.builds import layers
+from fairway.delivery.builds.bases import Assemble, Bases, recipe_of, recipes_of
 from fairway.delivery.builds.push import push
-from fairway.delivery.builds.site import SITE_PORT
+from fairway.delivery.builds.site import SITE_PORT, SITE_USER
 from fairway.delivery.builds.target import BuildError, Built, Target, refusal
 from fairway.toolkit.content_store import StoreError
 from fairway.toolkit.http_client import Dialer, dial
 from fairway.toolkit.oci.authentication import Login
-from fairway.toolkit.oci.bases import RECIPES
 from fairway.toolkit.oci.context import ContextError
 from fairway.toolkit.oci.distribution import RegistryClient, Settings
 from fairway.toolkit.oci.dockerfile import DockerfileError
@@ -32,6 +34,10 @@ _PROBLEMS = (
 )
 
 
+class NoBase(BuildError):
+    """An image to build upon cannot be had."""
+
+
 class Images:
     """Makes images. Every method raises BuildError, whose text is for the person whose commit it is.
 
@@ -47,22 +53,27 @@ class Images:
         settings: Settings | None = None,
         dialer: Dialer = dial,
         own_names: frozenset[str] = frozenset(),
+        assemble: Assemble | None = None,
     ) -> None:
         """`own_names` are those of the platform's own registry, where each namespace has its own images."""
+        self.bases = Bases(assemble)
         self._own_names = own_names
         self._folder = folder
         self._settings = settings or Settings()
         self._dialer = dialer
         self._is_node_store = is_node_store
 
-    async def static_image(self, base: str, folder: Path, target: Target, tell: Tell) -> Built:
+    async def static_image(
+        self, base: str, folder: Path, target: Target, tell: Tell, *, port: int = SITE_PORT
+    ) -> Built:
         """The files of a folder on the web server `base`."""
         wanted = _parsed(base)
 
         def make(store: ImageStore, reference: Reference) -> Image:
-            return layers.site(store, wanted, folder, reference)
+            return layers.site(store, wanted, folder, port, reference)
 
-        return await self._built(make, (wanted,), target, SITE_PORT, tell)
+        built = await self._built(make, (wanted,), target, port, tell)
+        return replace(built, user=SITE_USER)
 
     async def program_image(
         self,
@@ -110,6 +121,13 @@ class Images:
 
         return await self._built(make, wanted, target, 0, tell)
 
+    def missing(self, images: Iterable[str]) -> tuple[str, ...]:
+        """The bases among these that can be made here and are not yet. Blocks. Raises OSError."""
+        if not self._is_node_store or not self.bases.possible:
+            return ()
+        store = ImageStore(self._folder)
+        return tuple(recipe for recipe, wanted in recipes_of(images).items() if store.find(wanted) is None)
+
     def check(self, image: Reference, namespace: str) -> None:
         """Raises BuildError for an image of another namespace."""
         if problem := refusal(image, self._own_names, namespace):
@@ -129,8 +147,11 @@ class Images:
                     digest = digest or (await client.manifest(wanted.repository, wanted.target)).digest
         except _PROBLEMS as error:
             raise BuildError(f"{image}: {_text(error)}") from error
-        port = _port(store.load(known)) if known and self._is_node_store else 0
-        return Built(f"{wanted.name}@{digest}", port)
+        exact = f"{wanted.name}@{digest}"
+        if not known or not self._is_node_store:
+            return Built(exact, 0)
+        found = store.load(known)
+        return Built(exact, _port(found), user_of(found))
 
     async def _built(self, make: Make, bases: tuple[Reference, ...], target: Target, port: int, tell: Tell) -> Built:
         try:
@@ -150,18 +171,22 @@ class Images:
         except _PROBLEMS as error:
             raise BuildError(_text(error)) from error
         tell(f"image {reference.name}@{image.digest}")
-        return Built(f"{reference.name}@{image.digest}", port or _port(image))
+        return Built(f"{reference.name}@{image.digest}", port or _port(image), user_of(image))
 
     async def _bring(self, store: ImageStore, wanted: Reference, tell: Tell) -> None:
         """Fetch a base, unless it is one of those that are assembled on this machine."""
         if store.find(wanted) is not None:
             return
-        recipe = next((one.name for one in RECIPES.values() if wanted in map(parse, one.tags)), None)
+        recipe = recipe_of(wanted)
         if recipe is not None and self._is_node_store:
-            raise BuildError(f"the base image {wanted} is not here; make it with: fairway image build --base {recipe}")
+            await self.bases.ensure(recipe, tell)
+            return
         tell(f"pulling {wanted}")
-        async with self._client(wanted.registry, None) as client:
-            await pull(store, client, wanted)
+        try:
+            async with self._client(wanted.registry, None) as client:
+                await pull(store, client, wanted)
+        except _PROBLEMS as error:
+            raise NoBase(f"the base image {wanted} is not here and cannot be pulled: {_text(error)}") from error
 
     def _client(self, registry: str, login: Login | None) -> RegistryClient:
         return RegistryClient(registry, dialer=self._dialer, login=login, settings=self._settings)
@@ -184,6 +209,18 @@ def _port(image: Image) -> int:
     """The first TCP port that an image exposes; 0 when it says none."""
     numbers = (port.partition("/") for port in image.config.exposed_ports)
     return next((int(number) for number, _, protocol in numbers if protocol in ("", "tcp") and number.isdecimal()), 0)
+
+
+def user_of(image: Image) -> str:
+    """Who an image runs as, when it says that in numbers and it is not root."""
+    user, _, group = (image.config.user or "").partition(":")
+    if not _is_id(user) or int(user) == 0 or (group and not _is_id(group)):
+        return ""
+    return f"{int(user)}:{int(group)}" if group else str(int(user))
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and int(text) < 1 << 31
 
 
 def _text(error: BaseException) -> str:

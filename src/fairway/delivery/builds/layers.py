@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from fairway.delivery.builds.segments import segments
-from fairway.delivery.builds.site import site_entries
+from fairway.delivery.builds.site import COMMAND, site_entries
 from fairway.toolkit.oci import dockerfile
 from fairway.toolkit.oci.build import build
 from fairway.toolkit.oci.changes import changed_layer
@@ -19,6 +19,8 @@ from fairway.toolkit.oci.reference import Reference, parse
 from fairway.toolkit.oci.store import Image, ImageIncomplete, ImageStore
 
 PROGRAM_FOLDER = "app"
+PROGRAM_USER = 1000
+"""Whom programs run as, and whose their folder is: they may write beside themselves, and are not root."""
 _DOCKERFILE_BYTES_MAX = 1 << 20
 _LEFT_OUT = frozenset({".git"})
 
@@ -31,13 +33,14 @@ def here(store: ImageStore, wanted: Reference) -> Image:
     return store.load(name)
 
 
-def site(store: ImageStore, base: Reference, folder: Path, reference: Reference) -> Image:
+def site(store: ImageStore, base: Reference, folder: Path, port: int, reference: Reference) -> Image:
     """Static files on a web server. Raises ContextError, ImageIncomplete, OSError."""
     with Context(folder) as context:
         if not context.has_file("index.html"):
             raise ContextError(f"there is no index.html in the folder {folder.name!r}: a site starts with one")
         draft = Draft(store, here(store, base))
-        draft.add(site_entries(context), "static files")
+        draft.add(site_entries(context, port), "static files")
+        draft.note("settings", entrypoint=None, cmd=COMMAND, exposed_ports={f"{port}/tcp": {}})
         return _named(store, draft.commit(reference), reference)
 
 
@@ -55,12 +58,14 @@ def program(
     with Context(folder) as context:
         draft = Draft(store, here(store, base))
         draft.add(_program_entries(context, inner), "program")
+        variables = {"HOME": f"/{PROGRAM_FOLDER}", **variables}
         env = tuple(pair for pair in draft.run.env or () if pair.partition("=")[0] not in variables)
         draft.note(
             "settings",
             working_dir=f"/{PROGRAM_FOLDER}",
             entrypoint=None,
             cmd=command,
+            user=f"{PROGRAM_USER}:{PROGRAM_USER}",
             env=(*env, *(f"{name}={value}" for name, value in variables.items())),
             exposed_ports={f"{port}/tcp": {}},
         )
@@ -143,16 +148,19 @@ def bases(instructions: tuple[dockerfile.Instruction, ...], arguments: Mapping[s
 
 def _program_entries(context: Context, inner: str) -> Iterator[Entry]:
     """Everything below a folder, hidden files too."""
+    yield Entry(PROGRAM_FOLDER, uid=PROGRAM_USER, gid=PROGRAM_USER)
     for source in context.walk(Source(inner, stat.S_IFDIR | 0o755)):
         if _LEFT_OUT & set(source.path.split("/")):
             continue
         path = posixpath.join(PROGRAM_FOLDER, source.path)
         if source.is_folder:
-            yield Entry(path)
+            yield Entry(path, uid=PROGRAM_USER, gid=PROGRAM_USER)
         elif source.link is not None:
             yield Entry(path, target=source.link)
         else:
-            yield Entry(path, mode=source.portable_mode, source=context.opener(source))
+            yield Entry(
+                path, mode=source.portable_mode, source=context.opener(source), uid=PROGRAM_USER, gid=PROGRAM_USER
+            )
 
 
 def _named(store: ImageStore, image: Image, reference: Reference) -> Image:

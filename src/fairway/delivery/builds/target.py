@@ -10,10 +10,14 @@ SHARED = "shared"
 
 
 class Built(msgspec.Struct, frozen=True):
-    """An image that can run: repository@digest and the port it listens on (0: not known)."""
+    """An image that can run: repository@digest, the port it listens on (0: not known) and who it runs as.
+
+    `user` is `uid` or `uid:gid`; empty when it is root, or a name, which Kubernetes cannot tell from root.
+    """
 
     image: str
     port: int
+    user: str = ""
 
 
 class Target(msgspec.Struct, frozen=True):

@@ -22,6 +22,8 @@ class ReleaseSpec(Noun, frozen=True):
     """repository@sha256:…; empty when the manifests bring their own."""
     port: int = 0
     """What the image listens on, when known."""
+    user: str = ""
+    """As in the status of the run."""
     commit: str = ""
     ref: str = ""
     run: str = ""

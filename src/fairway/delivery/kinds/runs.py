@@ -63,6 +63,8 @@ class PipelineRunStatus(Noun, frozen=True):
     """repository@sha256:… of what was built."""
     port: int = 0
     """What the image listens on, when known."""
+    user: str = ""
+    """`uid` or `uid:gid` that the image runs as; empty for root and where it is not known."""
     log_bytes: int = 0
 
 

@@ -6,6 +6,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from fairway.delivery.builds.bases import Making
 from fairway.delivery.builds.target import BuildError, Built
 from fairway.delivery.config import Config
 from fairway.delivery.git import Repositories, SourceError
@@ -41,6 +42,7 @@ ROOM = "delivery"
 log = logs.get(ROOM)
 _LOG_SECONDS = 10.0
 _LOOK_AGAIN_SECONDS = 5.0
+_BASE_SECONDS = 0.5
 
 
 class RunController:
@@ -78,6 +80,8 @@ class RunController:
         """Runs that were admitted here, perhaps before the cache shows them Running."""
         self._pipelines: dict[str, Pipeline] = {}
         """What the runs do, by their uid."""
+        self._makings: dict[str, tuple[Making, ...]] = {}
+        """The bases that runs wait for before they begin, by their uid."""
 
     def begin(self) -> None:
         """Look at every run once, and then at those around which something changes."""
@@ -149,10 +153,31 @@ class RunController:
             await self._end(app, run, run.status, "Failed", "CannotBuild", str(pipeline))
             return None
         self._pipelines[run.metadata.uid] = pipeline
-        self._files.say(key, SUMMARY, (status.headline(pipeline), *pipeline.notes))
+        making, ready = await self._bases(run, pipeline)
+        self._files.say(key, SUMMARY, (status.headline(pipeline), *pipeline.notes, *making))
+        if not ready:
+            return _BASE_SECONDS
         run = await self._write(run, status.running(run, pipeline.framework, self._clock.now()))
         log.info("began", run=key, framework=pipeline.framework, jobs=len(pipeline.jobs))
         return await self._advance(app, run)
+
+    async def _bases(self, run: PipelineRun, pipeline: Pipeline) -> tuple[tuple[str, ...], bool]:
+        """What is said of the base images that had to be made for a run, and whether none is under way any more.
+
+        One that could not be made stops nothing here: what needs it says so, or the kubelet knows where to pull it.
+        """
+        uid = run.metadata.uid
+        if uid not in self._makings:
+            try:
+                missing = await asyncio.to_thread(self._workshop.missing, pipeline)
+            except OSError as error:
+                return (f"the platform's disk: {error.strerror or error}",), True
+            self._makings[uid] = self._workshop.begin(missing)
+        makings = self._makings[uid]
+        ready = all(one.task.done() for one in makings)
+        if ready:
+            del self._makings[uid]
+        return tuple(line for one in makings for line in one.lines), ready
 
     async def _decide_pipeline(self, app: App, run: PipelineRun, place: Place) -> Pipeline | Problem:
         found = await pipeline_of(self._config, self._repositories, app, run)
@@ -178,6 +203,7 @@ class RunController:
         await self._write(run, status.ended(now, phase, reason, message, self._clock.now()))
         self._begun.discard(key)
         self._pipelines.pop(run.metadata.uid, None)
+        self._makings.pop(run.metadata.uid, None)
         if phase != "Failed":
             for job in self._jobs.of_run(run):
                 await self._objects.stop(place.namespace, job.metadata.name)
@@ -299,7 +325,7 @@ class RunController:
         )
         fresh = replace(run.status, steps=steps)
         if built is not None:
-            fresh = replace(fresh, image=built.image, port=built.port)
+            fresh = replace(fresh, image=built.image, port=built.port, user=built.user)
         return await self._write(run, fresh)
 
     async def _write(self, run: PipelineRun, wanted: PipelineRunStatus) -> PipelineRun:

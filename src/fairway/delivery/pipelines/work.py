@@ -6,16 +6,18 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from fairway.delivery.builds.images import Images
+from fairway.delivery.builds.bases import Making
+from fairway.delivery.builds.images import Images, NoBase
 from fairway.delivery.builds.layers import Part
 from fairway.delivery.builds.segments import ARCHIVE, RUN_FOLDER
+from fairway.delivery.builds.site import SITE_PORT
 from fairway.delivery.builds.target import BuildError, Built, Target, own_repository
 from fairway.delivery.config import Config
 from fairway.delivery.git import Repositories
 from fairway.delivery.kinds.apps import App
 from fairway.delivery.kinds.runs import PipelineRun
 from fairway.delivery.pipelines.frameworks import OUTPUTS
-from fairway.delivery.pipelines.ir import Job, Make
+from fairway.delivery.pipelines.ir import Job, Make, Pipeline
 from fairway.delivery.pipelines.names import step_name
 from fairway.delivery.pipelines.storage import Storage
 from fairway.delivery.pipelines.unpacking import BadArtifacts, unpack
@@ -46,6 +48,20 @@ class Workshop:
         self._repositories = repositories
         self._images = images
         self._storage = storage
+
+    def missing(self, pipeline: Pipeline) -> tuple[str, ...]:
+        """The bases that a run needs and this machine could make, but has not. Blocks. Raises OSError."""
+        wanted = {service.image for job in pipeline.jobs for service in job.services}
+        for job in pipeline.jobs:
+            if job.make is None:
+                wanted |= {job.image, self._config.toolbox_image}
+            else:
+                wanted |= {self._config.site_base} if job.make.kind == "static" else {job.make.base}
+        return self._images.missing(sorted(wanted - {""}))
+
+    def begin(self, bases: tuple[str, ...]) -> tuple[Making, ...]:
+        """Have bases made."""
+        return tuple(self._images.bases.of(name) for name in bases)
 
     async def make(self, order: Order, tell: Tell) -> Built | None:
         """The image; None when there may be none. Raises BuildError, SourceError, OSError."""
@@ -125,7 +141,11 @@ class Workshop:
             raise BuildError(f"there is no index.html in {where}; say where the build puts it with spec.build.output")
         tell(f"static files of {folder.relative_to(root)} on {self._config.site_base}")
         target = target_of(self._config, order, make.tags)
-        return await self._images.static_image(self._config.site_base, folder, target, tell)
+        port = order.app.spec.runtime.port or SITE_PORT
+        try:
+            return await self._images.static_image(self._config.site_base, folder, target, tell, port=port)
+        except NoBase as error:
+            raise BuildError(f"{error}; `fairway run delivery --site-base IMAGE` says what sites stand on") from error
 
 
 def find_site(root: Path, wanted: str, exact: bool) -> Path | None:

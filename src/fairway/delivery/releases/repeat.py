@@ -45,6 +45,7 @@ async def promote(world: ReleaseWorld, place: Place, to: str, *, actor: str = ""
         target,
         image=live.spec.image,
         port=live.spec.port,
+        user=live.spec.user,
         commit=live.spec.commit,
         ref=live.spec.ref,
         run=live.spec.run,

@@ -11,7 +11,7 @@ Raw = dict[str, Any]
 
 CONTAINER = "app"
 _PORT = "PORT"
-_SITE_PORT = 80
+_SITE_PORT = 8080
 _PROGRAM_PORT = 8080
 _PRIVILEGED_PORTS = 1024
 _VERSION_LENGTH = 12
@@ -25,6 +25,7 @@ def generated(
     *,
     image: str,
     port: int = 0,
+    user: str = "",
     commit: str = "",
     configuration: str = "",
     pod_variables: Sequence[Mapping[str, Any]] = (),
@@ -33,15 +34,18 @@ def generated(
 
     `configuration` is the Secret with the frozen variables, `pod_variables` are those that only a running pod can know
     (its fields and resources). Nothing here names the Release: a Release that changes nothing of a pod, such as one
-    that scales, restarts none.
+    that scales, restarts none. With a `user` the pods keep to the Pod Security level `restricted`.
     """
     port = app.spec.runtime.port or port or (_SITE_PORT if app.spec.build.strategy == "static" else _PROGRAM_PORT)
     naming = _Naming(app, environment, image, commit)
     variables = list(pod_variables)
     if not any(variable.name == _PORT for variable in environment.env):
         variables.insert(0, {"name": _PORT, "value": str(port)})
-    container = _container(app, image, port, configuration, variables)
-    objects: list[Manifest] = [naming.service(), naming.deployment(app, environment, container)]
+    container = _container(app, image, port, user, configuration, variables)
+    objects: list[Manifest] = [
+        naming.service(),
+        naming.deployment(app, environment, container, _pod_security(port, user)),
+    ]
     if environment.domains:
         objects.append(naming.ingress(app, environment.domains))
     return tuple(objects)
@@ -68,7 +72,7 @@ class _Naming:
         metadata: Raw = {"name": self.name, "namespace": self.namespace, "labels": self.labels}
         return metadata | ({"annotations": notes} if notes else {})
 
-    def deployment(self, app: App, environment: Environment, container: Raw) -> Raw:
+    def deployment(self, app: App, environment: Environment, container: Raw, security: Raw) -> Raw:
         deploy = app.spec.deploy
         template: Raw = {"labels": self.labels} | ({"annotations": self.annotations} if self.annotations else {})
         return {
@@ -82,7 +86,7 @@ class _Naming:
                 "progressDeadlineSeconds": deploy.progress_deadline_seconds,
                 # Never one ready pod less than wished for; Kubernetes rounds the surge up, so it is at least one.
                 "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}},
-                "template": {"metadata": template, "spec": _pod(app, container)},
+                "template": {"metadata": template, "spec": _pod(app, container, security)},
             },
         }
 
@@ -107,17 +111,19 @@ class _Naming:
         }
 
 
-def _pod(app: App, container: Raw) -> Raw:
+def _pod(app: App, container: Raw, security: Raw) -> Raw:
     pull = app.spec.registry.credentials_secret
     return {
         "automountServiceAccountToken": False,
-        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+        "securityContext": security,
         "terminationGracePeriodSeconds": app.spec.runtime.termination_grace_period_seconds,
         "containers": [container],
     } | ({"imagePullSecrets": [{"name": pull}]} if pull else {})
 
 
-def _container(app: App, image: str, port: int, configuration: str, variables: Sequence[Mapping[str, Any]]) -> Raw:
+def _container(
+    app: App, image: str, port: int, user: str, configuration: str, variables: Sequence[Mapping[str, Any]]
+) -> Raw:
     runtime = app.spec.runtime
     optional: Raw = {
         "env": list(variables),
@@ -131,7 +137,7 @@ def _container(app: App, image: str, port: int, configuration: str, variables: S
         "image": image,
         "ports": [{"name": "http", "containerPort": port, "protocol": "TCP"}],
         "readinessProbe": _readiness(app, port),
-        "securityContext": _security(port),
+        "securityContext": _security(port, user),
     } | {name: value for name, value in optional.items() if value}
 
 
@@ -152,7 +158,25 @@ def _readiness(app: App, port: int) -> Raw:
     }
 
 
-def _security(port: int) -> Raw:
+def _pod_security(port: int, user: str) -> Raw:
+    """A low port for somebody who is not root takes a setting of the pod's own network, which `restricted` allows."""
+    seccomp: Raw = {"seccompProfile": {"type": "RuntimeDefault"}}
+    if not user or port >= _PRIVILEGED_PORTS:
+        return seccomp
+    return {**seccomp, "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": str(port)}]}
+
+
+def _security(port: int, user: str) -> Raw:
+    """An image that starts as root, or as somebody who is only known by name, keeps what such images need."""
+    if user:
+        uid, _, gid = user.partition(":")
+        return {
+            "runAsNonRoot": True,
+            "runAsUser": int(uid),
+            **({"runAsGroup": int(gid)} if gid else {}),
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        }
     added = sorted((*_CAPABILITIES, *(("NET_BIND_SERVICE",) if port < _PRIVILEGED_PORTS else ())))
     return {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"], "add": added}}
 

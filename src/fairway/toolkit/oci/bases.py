@@ -52,7 +52,7 @@ nogroup:x:65534:
 _NGINX_CONF = """user  nginx;
 worker_processes  auto;
 error_log  /var/log/nginx/error.log notice;
-pid  /var/run/nginx.pid;
+pid  /dev/shm/nginx.pid;
 
 events {
     worker_connections  1024;
@@ -65,6 +65,11 @@ http {
     sendfile  on;
     server_tokens  off;
     keepalive_timeout  65;
+    client_body_temp_path  /dev/shm/nginx-body;
+    proxy_temp_path  /dev/shm/nginx-proxy;
+    fastcgi_temp_path  /dev/shm/nginx-fastcgi;
+    uwsgi_temp_path  /dev/shm/nginx-uwsgi;
+    scgi_temp_path  /dev/shm/nginx-scgi;
     include  /etc/nginx/conf.d/*.conf;
 }
 """
@@ -77,6 +82,16 @@ _NGINX_SERVER = """server {
         index  index.html index.htm;
     }
 }
+"""
+# Where root is the only user, or may not become another one, the workers stay root.
+_NGINX_ENTRYPOINT = """#!/bin/sh
+most=0 rights=0
+while read -r inside outside count; do most=$((inside + count)); done < /proc/self/uid_map
+while read -r name value; do [ "$name" != CapEff: ] || rights=$((0x$value)); done < /proc/self/status
+if [ "$1" = nginx ] && [ "$(id -u)" = 0 ] && { [ "$most" -lt 1000 ] || [ $((rights >> 6 & 3)) != 3 ]; }; then
+    sed -i 's/^user .*/user  root;/' /etc/nginx/nginx.conf
+fi
+exec "$@"
 """
 _WELCOME = """<!DOCTYPE html>
 <html lang="en">
@@ -95,11 +110,13 @@ NGINX = Recipe(
     tags=("nginx:latest", "nginx:alpine", "nginx:stable"),
     run=RunConfig(
         env=(_PATH,),
+        entrypoint=("sh", "/docker-entrypoint.sh"),
         cmd=("nginx", "-g", "daemon off;"),
         exposed_ports={"80/tcp": {}},
         stop_signal="SIGQUIT",
     ),
     files={
+        "docker-entrypoint.sh": _NGINX_ENTRYPOINT,
         "etc/nginx/nginx.conf": _NGINX_CONF,
         "etc/nginx/conf.d/default.conf": _NGINX_SERVER,
         f"{SITE_FOLDER}/index.html": _WELCOME,

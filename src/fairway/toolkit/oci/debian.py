@@ -105,10 +105,19 @@ def _run_mmdebstrap(recipe: Recipe, suite: str, archive: Path, tell: Tell) -> No
     if shutil.which("mmdebstrap") is None:
         raise AssemblyError("mmdebstrap, which assembles base images, is not installed: apt-get install -y mmdebstrap")
     command = ["mmdebstrap", "--variant=extract", "--format=tar", f"--include={','.join(recipe.packages)}"]
-    if recipe.compile_python:
-        command.append(f"--extract-hook={_COMPILE}")
-    command += [suite, str(archive), *_sources(suite)]
+    hooks = [f"--extract-hook={_COMPILE}"] if recipe.compile_python else []
+    rest = [suite, str(archive), *_sources(suite)]
     tell(f"fetching {', '.join(recipe.packages)} from Debian {suite}")
+    last = _run([*command, *hooks, *rest], tell)
+    if any("unable to pick chroot mode" in line for line in last):
+        # An ordinary user without subordinate ids can run nothing in there: then Python compiles when it imports.
+        last = _run([*command, "--mode=chrootless", *rest], tell)
+    if last:
+        raise AssemblyError("mmdebstrap failed; its last words:\n  " + "\n  ".join(last))
+
+
+def _run(command: list[str], tell: Tell) -> list[str]:
+    """Nothing, or the last words of what failed."""
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(
         command, stdin=quiet, stdout=quiet, stderr=subprocess.PIPE, text=True, env=_environment()
@@ -119,8 +128,7 @@ def _run_mmdebstrap(recipe: Recipe, suite: str, archive: Path, tell: Tell) -> No
             last = [*last[-14:], line.rstrip()]
             if line.startswith(("I: running apt-get update", "I: downloading", "I: extracting", "I: creating")):
                 tell(line[3:].rstrip().rstrip("."))
-    if process.returncode != 0:
-        raise AssemblyError("mmdebstrap failed; its last words:\n  " + "\n  ".join(last))
+    return (last or [f"it ended with {process.returncode}"]) if process.returncode != 0 else []
 
 
 def _sources(suite: str) -> tuple[str, ...]:

@@ -102,6 +102,8 @@ def give_up(account: Account, capabilities: frozenset[str], *, no_new_privileges
 
     Without no_new_privs a filter can only be installed while CAP_SYS_ADMIN is still there, so it then goes first.
     """
+    if is_the_only_one(account):
+        _rename(account)
     if filter_code and not no_new_privileges:
         linux.install_seccomp(filter_code)
     linux.prctl(linux.PR_CAP_AMBIENT, linux.PR_CAP_AMBIENT_CLEAR_ALL)
@@ -132,6 +134,51 @@ def _become(account: Account) -> None:
         os.setresuid(account.uid, account.uid, account.uid)
     except OSError as error:
         raise unmapped("user", account.uid, error) from error
+
+
+def is_the_only_one(account: Account) -> bool:
+    """Whether the account is not root where root is all there is: then root goes by the account's numbers."""
+    try:
+        return (account.uid, account.gid) != (0, 0) and linux.ids_mapped() == 1
+    except FileNotFoundError:
+        return False  # no /proc here: not a container, and it takes a user that there is
+
+
+def _rename(account: Account) -> None:
+    """Enter a user namespace in which this user has the account's numbers: its program is no root and has no rights.
+
+    A child writes them: a process that may not be looked into cannot open its own map. Raises OSError.
+    """
+    ready, write_ready = os.pipe2(os.O_CLOEXEC)
+    process = os.getpid()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(write_ready)
+            for name, number in (("gid_map", account.gid), ("uid_map", account.uid)) if os.read(ready, 1) else ():
+                _write(f"/proc/{process}/{name}", b"%d 0 1" % number)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    os.close(ready)
+    try:
+        linux.unshare(linux.CLONE_NEWUSER)
+        os.write(write_ready, b"1")
+    except OSError as error:
+        raise unmapped("user", account.uid, OSError(errno.EINVAL, error.strerror)) from error
+    finally:
+        os.close(write_ready)
+        _, status = os.waitpid(child, 0)
+    if status:
+        raise unmapped("user", account.uid, OSError(errno.EINVAL, "its map cannot be written"))
+
+
+def _write(path: str, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, data)
+    finally:
+        os.close(fd)
 
 
 def unmapped(kind: str, ids: object, error: OSError) -> OSError:

@@ -86,7 +86,7 @@ def _connect(stdio: Stdio, account: privileges.Account) -> None:
     if stdio.terminal:
         fcntl.ioctl(stdio.stdout, termios.TIOCSCTTY, 0)
     given = [fd for fd in (stdio.stdin, stdio.stdout, stdio.stderr) if fd is not None]
-    for fd in given:
+    for fd in () if privileges.is_the_only_one(account) else given:
         try:
             os.fchown(fd, account.uid, account.gid)  # so that a non-root program may open /dev/stdout
         except OSError as error:
