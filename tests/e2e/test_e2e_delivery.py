@@ -123,6 +123,77 @@ def test_variables_and_secrets_make_releases_and_never_show(person: Person) -> N
     assert "hunter2" not in person.cluster.log()
 
 
+_BORROWER = """
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, namespace: other}}
+spec:
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 0
+  imagePullSecrets: {secrets}
+  containers: [{{name: app, image: "{image}", command: [cat, /usr/share/nginx/html/index.html]}}]
+"""
+_GRANT = """
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: lend, namespace: default}
+rules: [{apiGroups: [fairway.dev], resources: [apps/image], resourceNames: [marketing-site], verbs: [get]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: lend, namespace: default}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: lend}
+subjects: [{kind: Group, apiGroup: rbac.authorization.k8s.io, name: "system:serviceaccounts:other"}]
+"""
+
+
+def test_images_of_an_app_are_its_namespaces_own(person: Person) -> None:
+    """They are on the node already, but nobody else's pod gets them by naming them."""
+    image = person.cluster.kubectl("get", "release", "marketing-site-v1", "-o", "jsonpath={.spec.image}")
+    person.cluster.kubectl("create", "namespace", "other")
+    until(lambda: person.cluster.objects("serviceaccounts", "-n", "other"), bool, "the service account")
+
+    def output(name: str, secrets: str = "[]") -> str:
+        person.cluster.apply(_BORROWER.format(name=name, image=image, secrets=secrets))
+        person.cluster.kubectl(
+            "-n", "other", "wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{name}", "--timeout=60s"
+        )
+        return person.cluster.kubectl("-n", "other", "logs", name).strip()
+
+    person.cluster.apply(_BORROWER.format(name="thief", image=image, secrets="[]"))
+    said = until(
+        lambda: person.cluster.kubectl("-n", "other", "describe", "pod", "thief"),
+        lambda text: "ErrImagePull" in text and "it belongs to namespace default" in text,
+        "the refusal",
+    )
+    assert "apps/image.fairway.dev" in said and "fairway registry token" in said
+    repository = image.partition("/")[2].partition("@")[0]
+    secret = person.fairway("registry", "token", "lent", "--repository", repository, "--actions", "pull").strip()
+    wrong = person.fairway("registry", "token", "wrong", "--repository", "other/*", "--actions", "pull").strip()
+    for name, token in (("lent", secret), ("wrong", wrong)):
+        server = f"--docker-server={image.partition('/')[0]}"
+        words = (
+            "create",
+            "secret",
+            "docker-registry",
+            name,
+            server,
+            "--docker-username=x",
+            f"--docker-password={token}",
+        )
+        person.cluster.kubectl("-n", "other", *words)
+    assert output("with-a-token", "[{name: wrong}, {name: lent}]") == "<h1>one</h1>"
+    person.cluster.apply(_BORROWER.format(name="with-a-wrong-one", image=image, secrets="[{name: wrong}]"))
+    until(
+        lambda: person.cluster.kubectl("-n", "other", "describe", "pod", "with-a-wrong-one"),
+        lambda text: "pull access denied" in text,
+        "the refusal of a token for something else",
+    )
+    person.cluster.apply(_GRANT)
+    assert output("granted") == "<h1>one</h1>"
+    person.cluster.kubectl("delete", "namespace", "other", "--wait=false")
+
+
 def test_a_deleted_app_takes_everything_with_it(person: Person) -> None:
     person.fairway("app", "delete", "by-hand", "--yes")
     until(

@@ -26,6 +26,8 @@ class Config(msgspec.Struct, frozen=True):
     """The port of sites in their addresses, such as ":8443", when it is not the usual one."""
     allowed_hosts: frozenset[str] = frozenset()
     """Forges that may be asked although their addresses are this machine's or the cluster's (see git/guard.py)."""
+    own_networks: tuple[str, ...] = ()
+    """Networks that nothing is fetched from, beside those that the cluster says are its pods', Services' and nodes'."""
     registry: str = "registry.fairway.local"
     registry_credentials: Path | None = None
     registry_authorities: Path | None = None

@@ -24,7 +24,9 @@ from fairway.delivery.forges.endpoint import HOOKS, Receiver
 from fairway.delivery.forges.keeper import Keeper
 from fairway.delivery.forges.reports import Reporter
 from fairway.delivery.git.access import Doorkeeper
+from fairway.delivery.git.cluster_networks import ClusterNetworks
 from fairway.delivery.git.endpoint import GitEndpoint
+from fairway.delivery.git.guard import Allowed
 from fairway.delivery.git.repositories import Repositories
 from fairway.delivery.git.upkeep import run_upkeep
 from fairway.delivery.kinds.apps import App
@@ -134,14 +136,17 @@ class _Room:
         self._runs = Reflector(client, PIPELINE_RUNS, PipelineRun, clock, indexes=by_app)
         self._releases = Reflector(client, RELEASES, Release, clock, indexes=by_app)
         self.kept = Kept(client, objects(config), clock, field_manager=FIELD_MANAGER)
-        self.repositories = repositories = Repositories(config.state_dir / "git", allowed_hosts=config.allowed_hosts)
+        networks = ClusterNetworks(client, clock, config.own_networks)
+        self.repositories = repositories = Repositories(
+            config.state_dir / "git", allowed_hosts=config.allowed_hosts, networks=networks
+        )
         world = ReleaseWorld(client, clock, repositories)
         self.pipelines = Pipelines(
             client, config, clock, self._apps, self._runs, repositories, images, token_key(config.state_dir)
         )
         own: tuple[Reflector[Any], ...] = (self._apps, self._runs, self._releases)
         self.reflectors = (*own, *self.kept.reflectors, *self.pipelines.reflectors)
-        reach = (config.public_url, config.allowed_hosts)
+        reach = (config.public_url, Allowed(config.allowed_hosts, networks))
         self.hooks = Keeper(client, clock, self._apps, *reach, pipeline_file.write)
         self.reports = Reporter(client, clock, self._apps, self._runs, self._releases, *reach)
         self.apps = AppController(

@@ -176,6 +176,7 @@ def _kubelet_config(settings: Settings) -> kubelet.Config:
         node_ip=_NODE_IP,
         volumes_dir=settings.path / "volumes",
         runtime=settings.runtime,
+        own_registry=frozenset(own_registry.names(settings)),
     )
 
 

@@ -30,6 +30,7 @@ async def run(
     """
     await ready.wait()
     from fairway import delivery  # its modules are not needed to start a cluster either
+    from fairway.delivery.git.guard import CLUSTER
     from fairway.delivery.room import run as serve
 
     port = settings.https.port
@@ -41,6 +42,7 @@ async def run(
         public_url=f"https://git.{settings.platform_domain}{suffix}",
         url_suffix=suffix,
         allowed_hosts=frozenset(settings.forges),
+        own_networks=CLUSTER,
         registry=own_registry.names(settings)[0],
         registry_names=own_registry.names(settings)[1:],
         registry_credentials=await asyncio.to_thread(credentials, settings.path, own_registry.names(settings)[0]),

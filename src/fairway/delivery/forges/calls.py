@@ -30,7 +30,7 @@ class Api(msgspec.Struct, frozen=True):
 
     url: str
     headers: tuple[tuple[str, str], ...]
-    allowed_hosts: frozenset[str] = frozenset()
+    allowed: guard.Allowed = guard.Allowed()
     authority: str = ""
 
     def __repr__(self) -> str:
@@ -40,10 +40,10 @@ class Api(msgspec.Struct, frozen=True):
         """The answer's JSON; None when it has no body. Raises ForgeError, ForgeBusy."""
         parts = urlsplit(self.url)
         try:
-            remote = await guard.resolve(self.url, self.allowed_hosts)
+            remote = await guard.resolve(self.url, self.allowed)
         except SourceError as error:
             raise ForgeBusy(f"spec.source.apiUrl: {error}") from None
-        if parts.scheme != "https" and remote.host not in self.allowed_hosts:
+        if parts.scheme != "https" and remote.host not in self.allowed.hosts:
             raise ForgeError(f"spec.source.apiUrl: {self.url} must be https, since the token goes there")
         context = self._context() if parts.scheme == "https" else None
         headers = [*self.headers, ("Accept", "application/json"), ("User-Agent", "fairway")]

@@ -8,24 +8,27 @@ from fairway.delivery.forges.gitee import Gitee
 from fairway.delivery.forges.github import GitHub
 from fairway.delivery.forges.gitlab import GitLab
 from fairway.delivery.forges.providers import Place, place_of
+from fairway.delivery.git.guard import Allowed
 from fairway.delivery.kinds.apps import App
 from fairway.kube.client.client import ApiClient
 
+_USUAL = Allowed()
 
-async def connect(client: ApiClient, app: App, allowed_hosts: frozenset[str]) -> Forge | None:
+
+async def connect(client: ApiClient, app: App, allowed: Allowed) -> Forge | None:
     """None when it has no API that we know, or no token is given. Raises SourceError, ApiError, Unreachable."""
     place = place_of(app.spec.source)
     login = await credentials.login(client, app) if place is not None else None
     if place is None or login is None:
         return None
     authority = await credentials.authority(client, app)
-    return forge(place, login.password, allowed_hosts, authority)
+    return forge(place, login.password, allowed, authority)
 
 
-def forge(place: Place, token: str, allowed_hosts: frozenset[str] = frozenset(), authority: str = "") -> Forge:
+def forge(place: Place, token: str, allowed: Allowed = _USUAL, authority: str = "") -> Forge:
     """The client for a place."""
     header = ("PRIVATE-TOKEN", token) if place.provider == "gitlab" else ("Authorization", f"token {token}")
-    api = Api(place.api_url, (header,), allowed_hosts, authority)
+    api = Api(place.api_url, (header,), allowed, authority)
     match place.provider:
         case "gitee":
             return Gitee(api, place.path)

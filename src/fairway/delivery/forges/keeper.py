@@ -11,6 +11,7 @@ from fairway.delivery.forges.credentials import key_of_secret
 from fairway.delivery.forges.errors import ForgeBusy, ForgeError
 from fairway.delivery.forges.forge import Forge, Hook, Repository
 from fairway.delivery.git.errors import SourceError
+from fairway.delivery.git.guard import Allowed
 from fairway.delivery.kinds.apps import App
 from fairway.delivery.kinds.resources import APPS
 from fairway.kube.api.meta import ObjectKey, ObjectReference
@@ -63,7 +64,7 @@ class Keeper:
         clock: Clock,
         apps: Reflector[App],
         public_url: str,
-        allowed_hosts: frozenset[str],
+        allowed: Allowed,
         write: Write,
     ) -> None:
         self.queue: WorkQueue[ObjectKey] = WorkQueue()
@@ -71,7 +72,7 @@ class Keeper:
         self._clock = clock
         self._apps = apps.cache
         self._public_url = public_url
-        self._allowed_hosts = allowed_hosts
+        self._allowed = allowed
         self._write = write
         self._states: dict[ObjectKey, HookState] = {}
         self._due: dict[ObjectKey, tuple[tuple[str, int], float]] = {}
@@ -164,7 +165,7 @@ class Keeper:
         if known is None:
             return "", None  # its URL is not known any more, and opens nothing
         try:
-            forge = await connect(self._client, former.at(app, spot), self._allowed_hosts)
+            forge = await connect(self._client, former.at(app, spot), self._allowed)
             if forge is None:
                 return "no token for it is given any more", None
             await forge.remove_hook(self._url(app, known))
@@ -188,7 +189,7 @@ class Keeper:
             return _Outcome(HookState("False", "NoSecret", text), _REFUSED_SECONDS)
         hook = Hook(self._url(app, known), known.secret)
         try:
-            forge = await connect(self._client, app, self._allowed_hosts)
+            forge = await connect(self._client, app, self._allowed)
             if forge is None:
                 return _Outcome(HookState("False", "ByHand", _by_hand(app, hook)), _REFUSED_SECONDS)
             return await self._keep(app, forge, hook)

@@ -9,6 +9,7 @@ from fairway.delivery.forges.connect import connect
 from fairway.delivery.forges.errors import ForgeBusy, ForgeError
 from fairway.delivery.forges.forge import CANCELLED, FAILURE, PENDING, RUNNING, SUCCESS, Report
 from fairway.delivery.git.errors import SourceError, printable
+from fairway.delivery.git.guard import Allowed
 from fairway.delivery.kinds.apps import App
 from fairway.delivery.kinds.releases import Release
 from fairway.delivery.kinds.resources import PIPELINE_RUNS, RELEASES
@@ -60,14 +61,14 @@ class Reporter:
         runs: Reflector[PipelineRun],
         releases: Reflector[Release],
         public_url: str,
-        allowed_hosts: frozenset[str],
+        allowed: Allowed,
     ) -> None:
         self.queue: WorkQueue[Subject] = WorkQueue()
         self._client = client
         self._clock = clock
         self._apps, self._runs, self._releases = apps.cache, runs.cache, releases.cache
         self._public_url = public_url
-        self._allowed_hosts = allowed_hosts
+        self._allowed = allowed
         self._refused: dict[Subject, str] = {}
 
     def begin(self) -> None:
@@ -96,7 +97,7 @@ class Reporter:
 
     async def _tell(self, app: App, subject: Subject, report: Report) -> float | None:
         try:
-            forge = await connect(self._client, app, self._allowed_hosts)
+            forge = await connect(self._client, app, self._allowed)
             if forge is None:
                 return None
             await forge.report(report)

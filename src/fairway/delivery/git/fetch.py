@@ -42,7 +42,7 @@ class Login(Noun, frozen=True):
 class Reach(msgspec.Struct, frozen=True):
     """Where fetches may go beyond public and private networks."""
 
-    allowed_hosts: frozenset[str] = frozenset()
+    allowed: guard.Allowed = guard.Allowed()
     local: bool = False
 
 
@@ -92,7 +92,7 @@ def _keep_authority(git: Git, repository: Path, pem: str) -> None:
 
 async def _remote(wish: Wish, reach: Reach) -> dict[str, str]:
     """The connection goes to the addresses that were checked; the login travels by the environment of our own user."""
-    remote = await guard.resolve(wish.url, reach.allowed_hosts)
+    remote = await guard.resolve(wish.url, reach.allowed)
     told = {}
     if remote.host not in remote.addresses:
         addresses = ",".join(f"[{one}]" if ":" in one else one for one in remote.addresses)

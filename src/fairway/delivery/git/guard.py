@@ -3,7 +3,7 @@
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import urlsplit
 
 import msgspec
@@ -13,7 +13,20 @@ from fairway.delivery.git.errors import SourceError, printable
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 CLUSTER = ("10.42.0.0/16", "10.96.0.0/16")
-"""Pods, the node and Services; a real cluster's own ranges are handed in."""
+"""Pods, the node and Services as the platform's own cluster has them; `ClusterNetworks` reads those of any."""
+Networks = Callable[[], Awaitable[Sequence[str]]]
+
+
+async def _usual() -> Sequence[str]:
+    return CLUSTER
+
+
+class Allowed(msgspec.Struct, frozen=True):
+    """`hosts` may be asked whatever their addresses are; nobody else inside `networks`, which may raise SourceError."""
+
+    hosts: frozenset[str] = frozenset()
+    networks: Networks = _usual
+
 
 _TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
 _RESOLVE_SECONDS = 10.0
@@ -45,12 +58,12 @@ def parse(url: str) -> tuple[str, int]:
     return host, port or _PORTS[parts.scheme]
 
 
-async def resolve(url: str, allowed_hosts: frozenset[str], refused: Sequence[str] = CLUSTER) -> Remote:
+async def resolve(url: str, allowed: Allowed) -> Remote:
     """Look the host up, and refuse it when any of its addresses is not for users. Raises SourceError."""
     host, port = parse(url)
     addresses = await _addresses(host, port)
-    if host not in allowed_hosts:
-        networks = tuple(ipaddress.ip_network(network) for network in refused)
+    if host not in allowed.hosts:
+        networks = tuple(ipaddress.ip_network(network) for network in await allowed.networks())
         for address in addresses:
             if problem := address_problem(ipaddress.ip_address(address), networks):
                 raise SourceError(f"{host} has the address {address}, {problem}; it is not fetched from")

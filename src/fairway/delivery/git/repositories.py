@@ -6,7 +6,7 @@ import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from fairway.delivery.git import checkout, fetch, hooks, leftovers, names, refs
+from fairway.delivery.git import checkout, fetch, guard, hooks, leftovers, names, refs
 from fairway.delivery.git.errors import GitFailed, SourceError, printable
 from fairway.delivery.git.limits import Limits
 from fairway.delivery.git.objects import Entry, entry
@@ -24,8 +24,8 @@ _CONFIG = b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = t
 class Repositories:
     """`root/<namespace>/<app>.git`. Contents are hostile: every answer is bounded, every path is checked.
 
-    `allowed_hosts` are forges that may be asked although their addresses are not public (see guard.py); `local` lets
-    `fetch` read folders of this machine, for tests.
+    `allowed_hosts` are forges that may be asked although their addresses are in `networks`, where the cluster is, or
+    this machine's (see guard.py); `local` lets `fetch` read folders of this machine, for tests.
     """
 
     def __init__(
@@ -34,13 +34,15 @@ class Repositories:
         *,
         limits: Limits | None = None,
         allowed_hosts: frozenset[str] = frozenset(),
+        networks: guard.Networks | None = None,
         local: bool = False,
     ) -> None:
         self.limits = limits or Limits()
         self.root = root
         root.mkdir(parents=True, exist_ok=True, mode=0o755)
         self.git = Git(root, self.limits)
-        self._reach = fetch.Reach(allowed_hosts, local=local)
+        allowed = guard.Allowed(allowed_hosts, networks) if networks else guard.Allowed(allowed_hosts)
+        self._reach = fetch.Reach(allowed, local=local)
         self._locks: dict[ObjectKey, asyncio.Lock] = {}
         self._ready: set[Path] = set()
         self._making = asyncio.Lock()

@@ -44,6 +44,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     eviction_period_seconds: float = 10.0
     runtime: Literal["auto", "native", "crun", "runc"] = "native"
     pod_pids_limit: int | None = 4096
+    own_registry: frozenset[str] = frozenset()
+    """The names of the cluster's own registry, where images belong to namespaces (see image_access)."""
     version: str = KUBERNETES
 
     def pod_dir(self, uid: str) -> Path:

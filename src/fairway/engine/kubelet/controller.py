@@ -13,6 +13,7 @@ from fairway.engine.kubelet.eviction.measure import signals as look_at_machine
 from fairway.engine.kubelet.eviction.plan import Eviction, has_disk_limits
 from fairway.engine.kubelet.eviction.snapshot import PodUsage, Signals
 from fairway.engine.kubelet.eviction.usage import measure as measure_pods
+from fairway.engine.kubelet.image_access import ImageAccess
 from fairway.engine.kubelet.images import ImageService
 from fairway.engine.kubelet.interfaces import Admit, Images, PodNetwork, Runtime, admit_all
 from fairway.engine.kubelet.lookup import Lookup
@@ -134,7 +135,7 @@ class Kubelet:
             volumes=Volumes(
                 config, lookup, mounts, clock, machine.allocatable, Tokens(client, clock), Claims(client, config)
             ),
-            pulls=Pulls(images, lookup, reports, clock),
+            pulls=Pulls(images, lookup, reports, clock, ImageAccess(client, config.own_registry, images.may_pull)),
             lookup=lookup,
             reports=reports,
             services=self._services.cache,

@@ -21,6 +21,8 @@ from fairway.engine.kubelet.runtime.errors import ContainerExists, ContainerUnkn
 from fairway.engine.kubelet.runtime.model import ContainerSpec, ContainerState, ExecResult, Limits, SandboxState
 from fairway.engine.kubelet.runtime.sessions import STDERR, STDOUT
 from fairway.toolkit.clock import Clock
+from fairway.toolkit.oci.authentication import logins_for
+from fairway.toolkit.oci.reference import Reference
 
 Exec = Callable[[str, tuple[str, ...]], ExecResult]
 
@@ -208,6 +210,11 @@ class FakeImages:
         self.missing: set[str] = set()
         self.user = ""
         self.credentials: tuple[Credential, ...] = ()
+        self.logins: frozenset[str] = frozenset()
+        """Passwords that are good for every image."""
+
+    async def may_pull(self, wanted: Reference, credentials: tuple[Credential, ...]) -> bool:
+        return any(login.password in self.logins for login in logins_for(wanted, credentials))
 
     async def ensure(self, reference: str, policy: Policy, credentials: tuple[Credential, ...] = ()) -> Image:
         if reference != reference.lower():

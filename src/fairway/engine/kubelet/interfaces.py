@@ -8,6 +8,7 @@ from fairway.engine.kubelet.images import Credential, Image, Policy
 from fairway.engine.kubelet.runtime.model import ContainerSpec, ContainerState, ExecResult, Limits, SandboxState
 from fairway.engine.kubelet.runtime.sessions import Session
 from fairway.kube.api.pods import Pod
+from fairway.toolkit.oci.reference import Reference
 
 
 class Runtime(Protocol):
@@ -68,5 +69,6 @@ class Images(Protocol):
     """Images by reference and pull policy; raises ImageError."""
 
     async def ensure(self, reference: str, policy: Policy, credentials: tuple[Credential, ...] = ()) -> Image: ...
+    async def may_pull(self, wanted: Reference, credentials: tuple[Credential, ...]) -> bool: ...
     def list(self) -> tuple[Image, ...]: ...
     def remove(self, reference: str) -> bool: ...

@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 
 from fairway.engine.kubelet.errors import StartRefused
+from fairway.engine.kubelet.image_access import ImageAccess
 from fairway.engine.kubelet.images import (
     BadCredentials,
     Credential,
@@ -47,8 +48,9 @@ class Pulls:
     ErrImagePull is shown first and ImagePullBackOff for the rest of the delay, as upstream's sync loop makes it look.
     """
 
-    def __init__(self, images: Images, lookup: Lookup, reports: Reports, clock: Clock) -> None:
+    def __init__(self, images: Images, lookup: Lookup, reports: Reports, clock: Clock, access: ImageAccess) -> None:
         self._images = images
+        self._access = access
         self._lookup = lookup
         self._reports = reports
         self._clock = clock
@@ -59,6 +61,7 @@ class Pulls:
         policy = _POLICIES.get(container.image_pull_policy, "IfNotPresent")
         say = _Voice(self._reports, pod, container, init=init)
         try:
+            await self._check(say, pod, container)
             if policy != "Always" and (present := await self._present(container.image)):
                 say.normal("Pulled", f'Container image "{container.image}" already present on machine')
                 return present
@@ -82,6 +85,23 @@ class Pulls:
         except ImageNotPresent:
             return None
 
+    async def _check(self, say: "_Voice", pod: Pod, container: Container) -> None:
+        """Whether the pod may have the image at all; a refusal is shown and repeated like a failed pull."""
+        key = (pod.metadata.uid, container.image)
+        if key in self._failures:
+            self._hold_back(say, pod, container)
+        try:
+            await self._access.check(pod, container.image, self._credentials)
+        except PullError as error:
+            raise self._failed(say, key, error) from error
+
+    def _failed(self, say: "_Voice", key: tuple[str, str], error: Exception) -> StartRefused:
+        before = self._failures.get(key)
+        seconds = min(before.seconds * 2, _LONGEST_SECONDS) if before else _FIRST_SECONDS
+        self._failures[key] = _Failure(seconds, self._clock.now(), str(error))
+        say.warning("Failed", f'Failed to pull image "{key[1]}": {error}')
+        return say.refused("ErrImagePull", str(error), _SHOW_ERROR_SECONDS)
+
     def _hold_back(self, say: "_Voice", pod: Pod, container: Container) -> None:
         failure = self._failures.get((pod.metadata.uid, container.image))
         if failure is None:
@@ -99,11 +119,7 @@ class Pulls:
         try:
             image = await self._images.ensure(reference, policy, await self._credentials(pod))
         except (PullError, ImageNotPresent) as error:
-            before = self._failures.get(key)
-            seconds = min(before.seconds * 2, _LONGEST_SECONDS) if before else _FIRST_SECONDS
-            self._failures[key] = _Failure(seconds, self._clock.now(), str(error))
-            say.warning("Failed", f'Failed to pull image "{reference}": {error}')
-            raise say.refused("ErrImagePull", str(error), _SHOW_ERROR_SECONDS) from error
+            raise self._failed(say, key, error) from error
         self._failures.pop(key, None)
         took = f"{self._clock.monotonic() - began:.3f}s"
         size = f"Image size: {image.size_bytes} bytes."

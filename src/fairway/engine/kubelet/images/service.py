@@ -64,6 +64,21 @@ class ImageService:
                 raise
             return present
 
+    async def may_pull(self, wanted: Reference, credentials: tuple[Credential, ...]) -> bool:
+        """Whether one of the logins is good for an image at its registry. Raises PullError when that cannot be told."""
+        for login in logins_for(wanted, credentials):
+            try:
+                async with RegistryClient(
+                    wanted.registry, dialer=self._dialer, login=login, settings=self._settings
+                ) as client:
+                    await client.digest(wanted.repository, wanted.target)
+                return True
+            except AccessDenied:
+                continue
+            except RegistryError as error:
+                raise _pull_error(wanted, error) from error
+        return False
+
     def list(self) -> tuple[Image, ...]:
         """Every image that can run, one entry per name."""
         return self.store.list()
