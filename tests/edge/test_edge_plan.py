@@ -24,7 +24,7 @@ from fairway.edge.plan import (
 )
 from fairway.edge.render import Options, Rendered, render
 
-PREFIX = "maps/prefix.map"
+ROUTES = "maps/route.map"
 ONE, TWO, THREE = (Server(f"10.42.0.{number}", 8080) for number in (1, 2, 3))
 SLOW = Profile(read_timeout_seconds=300)
 NAMED = Profile(upstream_host="a.internal")
@@ -66,31 +66,31 @@ def changed(*commands: Any) -> RuntimeCommands:
         pytest.param(
             edge((ONE, TWO)),
             edge(()),
-            changed(SetEntries(PREFIX, {"a.test/": "u|p0||"}), DisableServer("p0", 1), DisableServer("p0", 2)),
+            changed(SetEntries(ROUTES, {"a.test/": "u|p0||"}), DisableServer("p0", 1), DisableServer("p0", 2)),
             id="the last pods leave after the page took over",
         ),
         pytest.param(
             edge(()),
             edge((ONE,)),
-            changed(SetServer("p0", 1, ONE), SetEntries(PREFIX, {"a.test/": "p0"})),
+            changed(SetServer("p0", 1, ONE), SetEntries(ROUTES, {"a.test/": "p0"})),
             id="the first pod serves before the page goes",
         ),
         pytest.param(
             edge(),
             edge(hosts=("a.test", "b.test")),
-            changed(AddEntries(PREFIX, {"b.test/": "p0"})),
+            changed(AddEntries(ROUTES, {"b.test/": "p0"})),
             id="a new host is an entry",
         ),
         pytest.param(
             edge(hosts=()),
             edge(),
-            changed(SetServer("p0", 1, ONE), AddEntries(PREFIX, {"a.test/": "p0"})),
+            changed(SetServer("p0", 1, ONE), AddEntries(ROUTES, {"a.test/": "p0"})),
             id="a new service takes a spare backend, servers first",
         ),
         pytest.param(
             edge(),
             edge(hosts=()),
-            changed(DeleteEntries(PREFIX, ("a.test/",)), DisableServer("p0", 1)),
+            changed(DeleteEntries(ROUTES, ("a.test/",)), DisableServer("p0", 1)),
             id="a host that goes, goes before its servers",
         ),
         pytest.param(
@@ -99,7 +99,7 @@ def changed(*commands: Any) -> RuntimeCommands:
             changed(
                 SetServer("pt0", 1, ONE),
                 AddEntries("maps/tuning.map", {"pt0.timeout": "300000"}),
-                SetEntries(PREFIX, {"a.test/": "pt0"}),
+                SetEntries(ROUTES, {"a.test/": "pt0"}),
                 DisableServer("p0", 1),
             ),
             id="a timeout is an entry",

@@ -97,7 +97,7 @@ async def test_many_entries_at_once(proxy: Proxy) -> None:
 async def test_a_command_about_something_unknown_is_refused_and_nothing_is_trusted_then(proxy: Proxy) -> None:
     await bring(proxy, edge("a.test"))
     assert proxy.running is not None
-    wrong = RuntimeCommands((SetEntries("maps/prefix.map", {"none.test/": "p0"}),))
+    wrong = RuntimeCommands((SetEntries("maps/route.map", {"none.test/": "p0"}),))
     with pytest.raises(CommandRefused):
         await proxy.apply(wrong, proxy.running)
     assert proxy.running is None

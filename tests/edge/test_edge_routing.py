@@ -1,5 +1,6 @@
 """Hosts, paths and spellings through a real HAProxy."""
 
+import uuid
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ RULES = (
     ("a.test", "/foo", "Prefix", "foo"),
     ("a.test", "/foo/bar", "Prefix", "foobar"),
     ("a.test", "/exact", "Exact", "exact"),
+    ("a.test", "/closed/", "Exact", "closed"),
     ("a.test", "/str", "ImplementationSpecific", "string"),
     ("a.test", "/admin", "Prefix", "admin"),
     ("b.test", "/only", "Prefix", "only"),
@@ -32,6 +34,10 @@ TABLE = [
     ("a.test/exact/", "root"),
     ("a.test/exactly", "root"),
     ("a.test/exact?q=/foo", "exact"),
+    ("a.test/closed", "root"),
+    ("a.test/closed/", "closed"),
+    ("a.test/closed/x", "root"),
+    ("a.test/closed//", "closed"),
     ("a.test/strange", "string"),
     ("a.test/str", "string"),
     # spellings of the host
@@ -109,7 +115,9 @@ async def test_the_headers_of_ingress_nginx_are_set(routed: Any) -> None:
     assert answer.sent("x-forwarded-proto") == answer.sent("x-scheme") == "http"
     assert answer.sent("x-forwarded-host") == "a.test"
     assert answer.sent("x-forwarded-port") == str(routed.http_port)
-    assert len(answer.sent("x-request-id")) == 36
+    first, again = answer.sent("x-request-id"), (await routed.get("a.test/")).sent("x-request-id")
+    assert first != again
+    assert {len(uuid.UUID(one[:36]).bytes) for one in (first, again)} == {16}
     assert answer.sent("proxy") is None
     kept = await routed.get("a.test/", headers={"X-Request-ID": "mine"})
     assert kept.sent("x-request-id") == "mine"

@@ -89,8 +89,8 @@ async def test_what_somebody_else_changed_is_healed_while_it_runs(any_edge: Any,
     name = next(iter(edge.proxy.running.certificates))
     socket, pid = edge.process.socket, edge.process.pid
     for command in (
-        "del map maps/prefix.map a.test/",
-        "add map maps/exact.map b.test/x p0",
+        "del map maps/route.map a.test/",
+        "add map maps/route.map b.test/x/? p0",
         "set server p0/s1 state maint",
         f"del ssl crt-list crt-list.txt certs/{name}.pem",
     ):

@@ -8,7 +8,7 @@ import msgspec
 
 from fairway.edge.ir import Certificate, Server
 from fairway.edge.place import Slots
-from fairway.edge.render.rendered import EXACT_MAP, PREFIX_MAP, Rendered, Section
+from fairway.edge.render.rendered import ROUTE_MAP, Rendered, Section
 from fairway.toolkit.persistent_map import Difference, differences
 
 _REASONS_LISTED = 5
@@ -233,7 +233,7 @@ def _commands(running: Rendered, desired: Rendered) -> Iterator[Command]:
     for name in desired.ordered_maps:
         if running.ordered_maps.get(name) != desired.ordered_maps[name]:
             yield ReplaceMap(name, desired.ordered_maps[name])
-    routes_last = sorted(desired.maps, key=lambda name: (name in (EXACT_MAP, PREFIX_MAP), name))
+    routes_last = sorted(desired.maps, key=lambda name: (name == ROUTE_MAP, name))
     changed = {name: differences(running.maps.get(name, {}), desired.maps[name]) for name in routes_last}
     for name in routes_last:
         yield from _grown(name, changed[name])

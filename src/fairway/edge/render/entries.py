@@ -11,24 +11,22 @@ import msgspec
 from fairway.edge.ir import Forward, Route
 from fairway.edge.place import Placement, Slots
 from fairway.edge.render.maps import Maps, maps
-from fairway.edge.render.rendered import CANARY_MAP, EXACT_MAP, PREFIX_MAP, REGEX_MAP
+from fairway.edge.render.rendered import CANARY_MAP, REGEX_MAP, ROUTE_MAP
 from fairway.toolkit.persistent_map import PersistentMap, differences
 
-_PLAIN = (EXACT_MAP, PREFIX_MAP)
 Status = tuple[str, bool]
 
 
 class Chunk(msgspec.Struct, frozen=True):
     """What one host adds, and the backends that decided it; `special` is all of it where there is more than that."""
 
-    exact: Mapping[str, str]
-    prefix: Mapping[str, str]
+    routes: Mapping[str, str]
     backends: frozenset[str]
     special: Maps | None = None
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """All entries, and the routes of the hosts that need more than the two plain maps."""
+    """All entries, and the routes of the hosts that need more than the map of routes."""
 
     maps: Maps
     special: tuple[Route, ...]
@@ -45,8 +43,7 @@ class Entries:
         self._users: dict[str, set[str]] = {}
         self._status: dict[str, Status] = {}
         self._places: dict[str, str] = {}
-        self._exact: PersistentMap[str, str] = PersistentMap()
-        self._prefix: PersistentMap[str, str] = PersistentMap()
+        self._routes: PersistentMap[str, str] = PersistentMap()
         self._special: dict[str, Maps] = {}
         self._rest: tuple[Maps, tuple[Route, ...]] | None = None
 
@@ -60,7 +57,7 @@ class Entries:
             others, hosts = self._others()
             self._rest = others, tuple(route for host in hosts for route in by_host[host])
         others, routes = self._rest
-        keyed = {EXACT_MAP: self._exact, PREFIX_MAP: self._prefix, **others.keyed}
+        keyed = {ROUTE_MAP: self._routes, **others.keyed}
         return Wanted(Maps(keyed, others.ordered), routes)
 
     def _moved(self, placement: Placement) -> set[str]:
@@ -84,9 +81,9 @@ class Entries:
         gone = {host: chunk for host in hosts if (chunk := self._chunks.pop(host, None))}
         new = {host: _chunk(by_host[host], placement) for host in hosts if host in by_host}
         self._chunks |= new
-        self._exact = _changed(self._exact, [one.exact for one in gone.values()], [one.exact for one in new.values()])
-        self._prefix = _changed(
-            self._prefix, [one.prefix for one in gone.values()], [one.prefix for one in new.values()]
+        self._routes = self._routes.change(
+            {key: value for chunk in new.values() for key, value in chunk.routes.items()},
+            [key for chunk in gone.values() for key in chunk.routes],
         )
         for host, chunk in gone.items():
             for name in chunk.backends:
@@ -108,7 +105,7 @@ class Entries:
         ordered: dict[str, list[tuple[str, str]]] = {REGEX_MAP: []}
         for host in hosts:
             for name, entries in self._special[host].keyed.items():
-                if name not in _PLAIN:
+                if name != ROUTE_MAP:
                     keyed.setdefault(name, {}).update(entries)
             for name, pairs in self._special[host].ordered.items():
                 ordered.setdefault(name, []).extend(pairs)
@@ -117,18 +114,9 @@ class Entries:
 
 def _chunk(routes: tuple[Route, ...], placement: Placement) -> Chunk:
     found = maps(routes, placement)
-    exact, prefix = (found.keyed[name] for name in _PLAIN)
-    more = (entries for name, entries in found.keyed.items() if name not in _PLAIN)
+    more = (entries for name, entries in found.keyed.items() if name != ROUTE_MAP)
     special = any(more) or any(found.ordered.values()) or any(map(_decides, routes))
-    return Chunk(exact, prefix, frozenset(backend_names(routes)), found if special else None)
-
-
-def _changed(
-    entries: PersistentMap[str, str], gone: list[Mapping[str, str]], new: list[Mapping[str, str]]
-) -> PersistentMap[str, str]:
-    return entries.change(
-        {key: value for one in new for key, value in one.items()}, [key for one in gone for key in one]
-    )
+    return Chunk(found.keyed[ROUTE_MAP], frozenset(backend_names(routes)), found if special else None)
 
 
 def _decides(route: Route) -> bool:

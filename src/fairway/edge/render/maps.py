@@ -1,5 +1,8 @@
 """Routes to map entries.
 
+All hosts and paths are keys of one map, and the longest that a request begins with wins. A request is looked up with
+`/?` at its end, so the key of an exact path ends like that and is longer than any other that fits; no path has a `?`.
+
 A value is the name of a backend where that says it all, and `s|BACKEND` where plain HTTP is redirected to HTTPS.
 Everything else is `FLAGS|BACKEND|CANARY|ARGUMENT` with the flags
 
@@ -20,9 +23,10 @@ import msgspec
 from fairway.edge.ir import Canary, Forward, Maintenance, NotFound, PathKind, Redirect, Route
 from fairway.edge.place import Placement
 from fairway.edge.render.conditions import signature
-from fairway.edge.render.rendered import CANARY_MAP, EXACT_MAP, PREFIX_MAP, REGEX_MAP
+from fairway.edge.render.rendered import CANARY_MAP, REGEX_MAP, ROUTE_MAP
 
 REGEX_HOST = "~"
+EXACT_END = "/?"
 PASSTHROUGH_MAP = "maps/passthrough.map"
 PATTERN_MAP = "maps/pattern.map"
 CONDITION_MAP = "maps/condition.map"
@@ -40,8 +44,7 @@ class Maps(msgspec.Struct, frozen=True):
 
 def maps(routes: Iterable[Route], placement: Placement) -> Maps:
     """All entries; `routes` come in the order in which expressions are tried."""
-    exact: dict[str, str] = {}
-    prefix: dict[str, str] = {}
+    found: dict[str, str] = {}
     regex: list[tuple[str, str]] = []
     values = _Values(placement)
     waiting: list[Route] = []
@@ -52,12 +55,12 @@ def maps(routes: Iterable[Route], placement: Placement) -> Maps:
         value = values.conditional(waiting, route) if waiting else values.of(route)
         waiting = []
         if route.match.kind is PathKind.REGEX:
-            prefix[f"{route.match.host}/"] = REGEX_HOST
+            found[f"{route.match.host}/"] = REGEX_HOST
             regex.append((_expression(route), value))
         else:
             is_exact, key = route.match.key
-            (exact if is_exact else prefix)[key] = value
-    keyed = {EXACT_MAP: exact, PREFIX_MAP: prefix, CANARY_MAP: values.canaries}
+            found[f"{key}{EXACT_END}" if is_exact else key] = value
+    keyed = {ROUTE_MAP: found, CANARY_MAP: values.canaries}
     keyed |= {name: entries for name, entries in values.conditions.items() if entries}
     ordered = {REGEX_MAP: tuple(regex)}
     ordered |= {PATTERN_MAP: tuple(values.patterns)} if values.patterns else {}

@@ -9,8 +9,7 @@ from fairway.edge.place import Placement, Slots
 
 CONFIG = "haproxy.cfg"
 CRT_LIST = "crt-list.txt"
-EXACT_MAP = "maps/exact.map"
-PREFIX_MAP = "maps/prefix.map"
+ROUTE_MAP = "maps/route.map"
 REGEX_MAP = "maps/regex.map"
 CANARY_MAP = "maps/canary.map"
 TUNING_MAP = "maps/tuning.map"
