@@ -2,13 +2,14 @@
 #   make demo              set up, start a cluster, apply examples/, show the live URLs   (ARGS=--once: check them and stop)
 #   make test              set up, run every test
 #   make check             format, lint, types, layers
+#   make many-pods         300 real pods at once come, answer, and go
 #   make bench             every benchmark, as tables (make bench-api, bench-delivery, …: one of them)
 VENV := .venv
 BIN  := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
 ARGS ?=
 
-.PHONY: setup demo test test-runtimes check bench bench-api bench-edge soak-edge bench-node bench-delivery format golden clean
+.PHONY: setup demo test test-runtimes check bench bench-api bench-edge soak-edge bench-node bench-delivery many-pods format golden clean
 setup: $(VENV)/.setup
 demo: setup
 	@$(SUDO) $(BIN)/fairway demo --state-dir .fairway/demo $(ARGS)
@@ -38,6 +39,8 @@ soak-edge: $(VENV)/.setup-dev
 	@$(SUDO) $(BIN)/python bench/edge_soak.py $(ARGS)
 bench-node: $(VENV)/.setup-dev
 	@$(SUDO) $(BIN)/python bench/node.py $(ARGS)
+many-pods: $(VENV)/.setup-dev
+	@$(SUDO) env FAIRWAY_MANY_PODS=300 $(BIN)/python -m pytest -s tests/e2e/test_e2e_node.py -k many $(ARGS)
 bench-api: $(VENV)/.setup-dev
 	@$(BIN)/python bench/api.py $(ARGS)
 bench-delivery: $(VENV)/.setup-dev

@@ -1,8 +1,10 @@
 """Pods that read the API with the token that is mounted into them."""
 
+import base64
 import json
 import os
 import signal
+import time
 
 import pytest
 from cluster import Cluster
@@ -89,3 +91,46 @@ def test_a_token_is_a_login(fairway_cluster: Cluster) -> None:
     cluster.kubectl("wait", "--for=condition=Ready", "node/fairway", "--timeout=60s")
     again = cluster.kubectl("--kubeconfig", str(path), "auth", "whoami", "-o", "json")
     assert json.loads(again)["status"] == json.loads(said)["status"], "the key is kept"
+
+
+ROTATED = """
+apiVersion: v1
+kind: Pod
+metadata: {name: rotated, namespace: default}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: c
+    image: busybox
+    imagePullPolicy: Never
+    command: [sleep, "100000"]
+    volumeMounts: [{name: token, mountPath: /token}]
+  volumes:
+  - name: token
+    projected: {sources: [{serviceAccountToken: {path: it, expirationSeconds: 600}}]}
+"""
+
+
+def test_a_running_container_gets_a_new_token_and_the_old_one_stays_valid(fairway_cluster: Cluster) -> None:
+    """A new engine knows no tokens and asks for new ones at once, so nobody has to wait 480 of the 600 seconds."""
+    cluster, read = fairway_cluster, ("exec", "rotated", "--", "cat", "/token/it")
+    cluster.apply(ROTATED)
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/rotated", "--timeout=60s")
+    old = cluster.kubectl(*read)
+    os.kill(cluster.engine_pid(), signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while (new := cluster.kubectl(*read, check=False)) == old or new.count(".") != 2 or len(new.split()) != 1:
+        assert time.monotonic() < deadline, "the token is still the old one"
+        time.sleep(0.2)
+    (pod,) = cluster.objects("pods", "--field-selector", "metadata.name=rotated")
+    assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
+    for token in (old, new):
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
+        made = json.loads(cluster.kubectl("create", "-f", "-", "-o", "json", text=json.dumps(review)))
+        assert made["status"]["user"]["username"] == "system:serviceaccount:default:default"
+        claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+        assert 0 < claims["exp"] - time.time() <= 607 and claims["kubernetes.io"]["pod"]["name"] == "rotated"
+    cluster.kubectl("delete", "pod", "rotated", "--timeout=60s")
+    gone = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": new}}
+    made = json.loads(cluster.kubectl("create", "-f", "-", "-o", "json", text=json.dumps(gone)))
+    assert not made["status"].get("authenticated"), "a token ends with its pod"

@@ -17,7 +17,7 @@ from fairway.engine.kubelet.volumes import PlainMounts
 from fairway.kube.api.resource import ENDPOINT_SLICES, EVENTS, PODS
 from fairway.kube.client.client import ApiClient, PatchType
 from fairway.kube.client.errors import NotFound
-from fairway.toolkit.clock import SystemClock
+from fairway.toolkit.clock import Clock, SystemClock
 from fairway.toolkit.http_client import HttpClient, unix_connector
 
 Raw = dict[str, Any]
@@ -44,13 +44,13 @@ class World:
         )
 
     @asynccontextmanager
-    async def kubelet(self) -> AsyncIterator[None]:
+    async def kubelet(self, clock: Clock | None = None) -> AsyncIterator[None]:
         """A kubelet that is killed at the end."""
         running = asyncio.create_task(
             run(
                 self.client,
                 self.config,
-                SystemClock(),
+                clock or SystemClock(),
                 runtime=self.runtime,
                 images=self.images,
                 network=self.network,

@@ -177,6 +177,9 @@ def _kubelet_config(settings: Settings) -> kubelet.Config:
         volumes_dir=settings.path / "volumes",
         runtime=settings.runtime,
         own_registry=frozenset(own_registry.names(settings)),
+        pods_max=settings.max_pods,
+        host_path_allow_list=settings.host_paths,
+        allow_privileged=settings.allow_privileged,
     )
 
 

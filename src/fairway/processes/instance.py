@@ -41,6 +41,12 @@ class Settings(msgspec.Struct, frozen=True):
     egress: str = "auto"
     runtime: Literal["auto", "native", "crun", "runc"] = "auto"
     """What makes the containers."""
+    max_pods: int | None = None
+    """How many pods this node takes; None is what its memory suggests."""
+    host_paths: tuple[str, ...] = ()
+    """Folders of the host that pods may mount."""
+    allow_privileged: bool = False
+    """Whether privileged containers are started."""
     registry: Address | None = None
     """Where the host also serves the cluster's registry; None is nowhere."""
     platform_domain: str = "fairway.localhost"

@@ -78,6 +78,7 @@ def _parser(word: str) -> argparse.ArgumentParser:
         default=os.environ.get("FAIRWAY_RUNTIME", "auto"),
         help="what makes the containers; auto: the first that works here; default: $FAIRWAY_RUNTIME, else auto",
     )
+    _node(up)
     up.add_argument("--detach", action="store_true", help="go to the background when it is ready")
     _command(commands, "down", "stop the cluster; its state stays", _down)
     _command(commands, "status", "what runs and where it listens", _status)
@@ -140,6 +141,22 @@ def _listening(parser: argparse.ArgumentParser, **defaults: str) -> None:
         default="",
         metavar="A,B|none",
         help="addresses of this host for Services of type LoadBalancer; default: the address of --http",
+    )
+
+
+def _node(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-pods", default="", metavar="N", help="how many pods the node takes; default: by its memory, 110 to 1000"
+    )
+    parser.add_argument(
+        "--allow-host-path",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a folder of the host that pods may mount, with all that is in it; may repeat; default: none",
+    )
+    parser.add_argument(
+        "--allow-privileged", action="store_true", help="start privileged containers, which can do what the node can"
     )
 
 

@@ -16,6 +16,7 @@ from fairway.processes.instance import Address, Settings
 
 _LABELS = {"api": "API answers", "node": "node is ready", "edge": "edge serves"}
 _LOG_LINES = 15
+_MOST_PODS = 65_000  # addresses of the pod network
 _DOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
 
 
@@ -56,7 +57,39 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
         edge=not getattr(arguments, "no_edge", False),  # only `up` has it
         delivery=not getattr(arguments, "no_delivery", False),  # only `up` has it
         forges=tuple(sorted(set(arguments.allow_forge))),
+        max_pods=_max_pods(getattr(arguments, "max_pods", "")),  # only `up` has it
+        host_paths=_host_paths(getattr(arguments, "allow_host_path", []), arguments.state_dir),  # only `up` has it
+        allow_privileged=getattr(arguments, "allow_privileged", False),  # only `up` has it
     )
+
+
+def _max_pods(text: str) -> int | None:
+    """Raises ValueError naming the flag."""
+    if not text:
+        return None
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_PODS:
+        raise ValueError(f"--max-pods: {text!r} is not a number between 1 and {_MOST_PODS}")
+    return int(text)
+
+
+def _host_paths(given: list[str], state_dir: Path) -> tuple[str, ...]:
+    """Real paths.  Raises ValueError naming the flag: for what pods cannot see, and for what has the cluster's keys."""
+    found = []
+    for text in given:
+        path = Path(os.path.realpath(text))
+        if not os.path.isabs(text):
+            raise ValueError(f"--allow-host-path: {text!r} is not an absolute path")
+        if path.is_relative_to("/run"):
+            raise ValueError(
+                f"--allow-host-path: {text!r} is hidden from the cluster with all of /run; use another folder"
+            )
+        state = Path(os.path.realpath(state_dir))
+        if state.is_relative_to(path) or path.is_relative_to(state):
+            raise ValueError(
+                f"--allow-host-path: {text!r} and the cluster's state, {state}, with its keys are not apart"
+            )
+        found.append(str(path))
+    return tuple(sorted(set(found)))
 
 
 def _domain(text: str) -> str:

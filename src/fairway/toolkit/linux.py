@@ -142,9 +142,9 @@ def open_tree(path: str, *, recursive: bool = True) -> int:
     return _syscall(f"open_tree {path}", _OPEN_TREE, AT_FDCWD, _path(path), flags)
 
 
-def clone_mount(fd: int) -> int:
-    """A detached copy of the mount behind the open file `fd`, without what is mounted below it."""
-    flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH
+def clone_mount(fd: int, *, recursive: bool = False) -> int:
+    """A detached copy of the mount behind the open file `fd`, and with `recursive` of what is mounted below it."""
+    flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
     return _syscall("open_tree", _OPEN_TREE, fd, b"", flags)
 
 

@@ -24,6 +24,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     `volumes_dir` is where the folders of PersistentVolumes are that this cluster made itself: they need no allow-list.
     `runtime` makes the containers: our own code (native), a program, or the first program that passes a probe (auto).
     `eviction_hard` are thresholds in the kubelet's words; below them pods are ended.
+    `pods_max` is how many pods the scheduler may put here; None is what the machine's memory suggests.
     `pod_pids_limit` stops fork bombs: upstream has the setting, without a default.
     """
 
@@ -46,6 +47,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     pod_pids_limit: int | None = 4096
     own_registry: frozenset[str] = frozenset()
     """The names of the cluster's own registry, where images belong to namespaces (see image_access)."""
+    pods_max: int | None = None
     version: str = KUBERNETES
 
     def pod_dir(self, uid: str) -> Path:

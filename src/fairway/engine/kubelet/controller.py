@@ -119,7 +119,7 @@ class Kubelet:
         self._slices: Reflector[EndpointSlice] = reflector(ENDPOINT_SLICES, EndpointSlice, indexes={INDEX: pods_of})
         self._queue: WorkQueue[PodKey] = WorkQueue()
         self._workers: dict[str, PodWorker] = {}
-        machine = measure(config.state_dir)
+        machine = measure(config.state_dir, config.pods_max)
         lookup = Lookup(client, self._config_maps.cache, self._secrets.cache)
         reports = Reports(EventRecorder(client, "kubelet", clock, host=config.node_name))
         states = States(runtime, clock)

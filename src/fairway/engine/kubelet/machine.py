@@ -7,7 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-_PODS_MAX = 250
+_FEWEST_PODS = 110  # upstream's own default
+_MOST_PODS = 1000
+_POD_KIBIBYTES = 32 * 1024  # a pod and what runs in it, for a guess
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -25,17 +27,18 @@ class Pressure(msgspec.Struct, frozen=True):
     pids: bool
 
 
-def measure(folder: Path) -> Machine:
+def measure(folder: Path, pods_max: int | None = None) -> Machine:
     """Count the machine; `folder` is on the disk that counts, its parents are made if need be.  Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     disk = os.statvfs(folder)
+    memory = _meminfo()["MemTotal"]
     capacity = {
         "cpu": str(len(os.sched_getaffinity(0))),
-        "memory": f"{_meminfo()['MemTotal']}Ki",
+        "memory": f"{memory}Ki",
         "ephemeral-storage": f"{disk.f_blocks * disk.f_frsize // 1024}Ki",
         "hugepages-1Gi": "0",
         "hugepages-2Mi": "0",
-        "pods": str(_PODS_MAX),
+        "pods": str(pods_max or min(_MOST_PODS, max(_FEWEST_PODS, memory // _POD_KIBIBYTES))),
     }
     allocatable = {**capacity, "ephemeral-storage": str(disk.f_blocks * disk.f_frsize * 9 // 10)}
     return Machine(capacity, allocatable)

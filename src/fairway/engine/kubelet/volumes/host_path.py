@@ -22,11 +22,12 @@ _TYPES: Mapping[str, tuple[Callable[[int], bool], str]] = {
 def host_path(volume: str, source: HostPathVolume, allow_list: tuple[str, ...]) -> Path:
     """The real path of the node, made first where the type asks for it.  Raises VolumeProblem."""
     path = Path(os.path.realpath(source.path))
-    if not any(path.is_relative_to(PurePosixPath(allowed)) for allowed in allow_list):
+    if root(path, allow_list) is None:
+        link = f", a link to {path}," if str(path) != os.path.normpath(source.path) else ""
         raise VolumeProblem(
             volume,
-            f'hostPath "{source.path}" is not allowed on this node: '
-            "add it to the node's host_path_allow_list, or use another kind of volume",
+            f'hostPath "{source.path}"{link} is not allowed on this node: '
+            f"start the cluster with `fairway up --allow-host-path {path}`, or use another kind of volume",
         )
     try:
         _create(path, source.type)
@@ -40,6 +41,11 @@ def host_path(volume: str, source: HostPathVolume, allow_list: tuple[str, ...]) 
         if not check(mode):
             raise VolumeProblem(volume, f"hostPath type check failed: {source.path} is not a {words}")
     return path
+
+
+def root(path: Path, allow_list: tuple[str, ...]) -> Path | None:
+    """The allowed folder that a real path is in; None when there is none."""
+    return next((Path(allowed) for allowed in allow_list if path.is_relative_to(PurePosixPath(allowed))), None)
 
 
 def _create(path: Path, type: str) -> None:

@@ -19,10 +19,10 @@ class Mounts(Protocol):
         """Put a memory file system on `target`, unless one is there already."""
         ...
 
-    def beneath(self, volume: Path, path: str, target: Path, *, create: bool) -> None:
+    def beneath(self, volume: Path, path: str, target: Path, *, create: bool, recursive: bool = False) -> None:
         """Make `path` of a volume appear at `target`; links in it never lead out of the volume.
 
-        A path that does not exist becomes a folder when `create` is set.
+        A path that does not exist becomes a folder when `create` is set; `recursive` brings what is mounted below it.
         Raises OSError.
         """
         ...
@@ -42,11 +42,11 @@ class SystemMounts:
         options = "mode=0777" if size_bytes is None else f"mode=0777,size={size_bytes}"
         linux.mount("tmpfs", str(target), "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, options)
 
-    def beneath(self, volume: Path, path: str, target: Path, *, create: bool) -> None:
+    def beneath(self, volume: Path, path: str, target: Path, *, create: bool, recursive: bool = False) -> None:
         source = _open_beneath(volume, path, create=create)
         try:
             _make_like(source, target)
-            mount = linux.clone_mount(source)
+            mount = linux.clone_mount(source, recursive=recursive)
             try:
                 self.release(target)
                 _attach(mount, target)
@@ -71,7 +71,7 @@ class PlainMounts:
     def memory(self, target: Path, size_bytes: int | None) -> None:
         target.mkdir(parents=True, exist_ok=True)
 
-    def beneath(self, volume: Path, path: str, target: Path, *, create: bool) -> None:
+    def beneath(self, volume: Path, path: str, target: Path, *, create: bool, recursive: bool = False) -> None:
         source = _open_beneath(volume, path, create=create)
         try:
             real = os.readlink(f"/proc/self/fd/{source}")

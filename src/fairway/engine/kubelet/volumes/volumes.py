@@ -11,12 +11,12 @@ from fairway.engine.kubelet.lookup import Lookup
 from fairway.engine.kubelet.runtime.model import Mount
 from fairway.engine.kubelet.volumes import atomic_folder, payload
 from fairway.engine.kubelet.volumes.claims import Claims
-from fairway.engine.kubelet.volumes.host_path import host_path
+from fairway.engine.kubelet.volumes.host_path import host_path, root
 from fairway.engine.kubelet.volumes.mounts import Mounts
 from fairway.engine.kubelet.volumes.ownership import give_to_group
 from fairway.engine.kubelet.volumes.tokens import Tokens
 from fairway.kube.api import quantities
-from fairway.kube.api.pods import Container, EmptyDirVolume, Pod, Volume, VolumeMount
+from fairway.kube.api.pods import Container, EmptyDirVolume, HostPathVolume, Pod, Volume, VolumeMount
 from fairway.kube.client.errors import ApiError
 from fairway.toolkit.clock import Clock
 
@@ -169,7 +169,7 @@ class Volumes:
     ) -> Mount:
         source = self._folder(pod, volume)
         if volume.host_path is not None:
-            source = host_path(volume.name, volume.host_path, self._config.host_path_allow_list)
+            source = self._pin(pod, container, volume, volume.host_path, index)
         claim = volume.persistent_volume_claim
         if claim is not None:
             source = source.resolve()
@@ -178,6 +178,19 @@ class Volumes:
             source = self._sub_path(pod, container, volume, source, path, index)
         read_only = mount.read_only or payload.is_generated(volume) or bool(claim and claim.get("readOnly"))
         return Mount(source=str(source), target=mount.mount_path, read_only=read_only)
+
+    def _pin(self, pod: Pod, container: Container, volume: Volume, source: HostPathVolume, index: int) -> Path:
+        """Mount a folder of the node by file descriptor, beneath the allowed one: another pod that may write there
+        could put a link in its place meanwhile.  Raises StartRefused."""
+        allowed = self._config.host_path_allow_list
+        try:
+            found = host_path(volume.name, source, allowed)
+            top = root(found, allowed) or found
+            target = self._sub_path_target(pod, container, index).with_suffix(".host")
+            self._mounts.beneath(top, str(found.relative_to(top)), target, create=False, recursive=True)
+        except (VolumeProblem, OSError) as error:
+            raise StartRefused("CreateContainerConfigError", f'hostPath "{source.path}": {error}') from error
+        return target
 
     def _sub_path(self, pod: Pod, container: Container, volume: Volume, source: Path, path: str, index: int) -> Path:
         """Mount the part of the volume by file descriptor, so that no link in it can be swapped in between."""
