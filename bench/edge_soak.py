@@ -236,7 +236,7 @@ class Http2:
                     return ""
                 raise
             if isinstance(frame, HeadersFrame):
-                status = dict(self._decoder.decode(frame.data))[":status"]
+                status = dict(self._decoder.decode(frame.data, raw=True))[b":status"].decode()
             if isinstance(frame, RstStreamFrame):
                 raise ConnectionResetError(f"stream reset: {frame.error_code}")
             if "END_STREAM" in frame.flags and frame.stream_id == self._stream:

@@ -1,0 +1,1 @@
+"""What several benchmarks of this folder share; nothing here runs by itself."""
