@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from fairway.delivery.builds.images import Images
+from fairway.delivery.builds.images import DockerfileOrder, Images
 from fairway.delivery.builds.target import BuildError, Target, refusal
 from fairway.delivery.config import Config
 from fairway.delivery.pipelines.ir import Job, Pipeline, Problem, Service
 from fairway.delivery.pipelines.source import foreign_image
+from fairway.kube.api.meta import ObjectKey
 from fairway.toolkit.oci.reference import parse
 
 OWN = frozenset(("registry.fairway.local", "10.96.0.20"))
@@ -37,9 +38,8 @@ async def test_a_dockerfile_cannot_begin_with_another_teams_image(tmp_path: Path
     images = Images(tmp_path / "images", is_node_store=True, own_names=OWN)
     target = Target("registry.fairway.local/team-a/thief", "1")
     with pytest.raises(BuildError, match="belongs to team-b"):
-        await images.dockerfile_image(
-            folder, target, print, inner="", path="Dockerfile", arguments={}, namespace="team-a"
-        )
+        order = DockerfileOrder(ObjectKey("team-a", "thief"), folder, "", "Dockerfile")
+        await images.dockerfile_image(order, target, print)
     with pytest.raises(BuildError, match="belongs to team-b"):
         await images.resolve("registry.fairway.local/team-b/shop:1", namespace="team-a")
 

@@ -41,8 +41,8 @@ def test_the_objects_of_a_step(request: pytest.FixtureRequest) -> None:
     made = [
         render.secret(PLACE, STEP, "site-7-unit-test", "TOKEN"),
         render.job(PLACE, STEP, BUILD, "site-7-unit-test", 1),
-        render.network_policy("team", NETWORK, cluster=False),
-        render.network_policy("team", NETWORK, cluster=True),
+        render.network_policy("team", NETWORK, "build"),
+        render.network_policy("team", NETWORK, "cluster"),
         *render.cluster_access("team"),
     ]
     text = yaml.dump_all(made, Dumper=_Plain, sort_keys=False, width=120)

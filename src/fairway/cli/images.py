@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fairway.cli import terminal
 from fairway.toolkit.content_store import StoreError
-from fairway.toolkit.oci import dockerfile
+from fairway.toolkit.oci import dockerfile, stages
 from fairway.toolkit.oci.archive import import_archive
 from fairway.toolkit.oci.authentication import BadCredentials, logins_for, parse_docker_config
 from fairway.toolkit.oci.bases import RECIPES, SITE_FOLDER, Recipe
@@ -63,6 +63,7 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="with a Dockerfile, or static files")
     parser.add_argument("-t", "--tag", action="append", default=[], metavar="NAME", help="the image's name; may repeat")
     parser.add_argument("-f", "--file", default="Dockerfile", metavar="FILE", help="the Dockerfile inside DIR")
+    parser.add_argument("--target", default="", metavar="STAGE", help="the stage to build instead of the last")
     parser.add_argument("--build-arg", action="append", default=[], metavar="NAME=VALUE", help="value of an ARG")
     parser.add_argument("--base", choices=sorted(RECIPES), help="assemble this base image from Debian packages")
     parser.add_argument("--again", action="store_true", help="assemble the base image even if it is up to date")
@@ -103,13 +104,13 @@ def _build_folder(store: ImageStore, name: Reference, arguments: argparse.Namesp
         text = context.read(arguments.file, _DOCKERFILE_BYTES_MAX)
         if text is None:
             return _build_site(store, name, context, arguments.folder)
-        instructions = dockerfile.parse(text.decode("utf-8", "replace"))
+        given = _build_arguments(arguments.build_arg)
+        recipe = stages.read(dockerfile.parse(text.decode("utf-8", "replace")), given, arguments.target)
 
         def base(wanted: Reference) -> Image:
             return _base(store, wanted, arguments.state_dir)
 
-        given = _build_arguments(arguments.build_arg)
-        return build(store, name, context, instructions, base, given, _tell)
+        return build(store, name, context, recipe, base, _tell)
 
 
 def _build_site(store: ImageStore, name: Reference, context: Context, folder: Path) -> Image:

@@ -5,13 +5,17 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
+import msgspec
 from msgspec.structs import replace
 
-from fairway.delivery.builds import layers
+from fairway.delivery.builds import dockerfiles, layer_cache, layers
 from fairway.delivery.builds.bases import Assemble, Bases, recipe_of, recipes_of
+from fairway.delivery.builds.dockerfiles import Done, Turn, open_dockerfile
+from fairway.delivery.builds.layer_cache import LayerCache
 from fairway.delivery.builds.push import push
 from fairway.delivery.builds.site import SITE_PORT, SITE_USER
 from fairway.delivery.builds.target import BuildError, Built, Target, refusal
+from fairway.kube.api.meta import ObjectKey
 from fairway.toolkit.content_store import StoreError
 from fairway.toolkit.http_client import Dialer, dial
 from fairway.toolkit.oci.authentication import Login
@@ -28,6 +32,22 @@ from fairway.toolkit.oci.upload import PushClient
 
 Tell = Callable[[str], None]
 Make = Callable[[ImageStore, Reference], Image]
+
+
+class DockerfileOrder(msgspec.Struct, frozen=True):
+    """A Dockerfile at `path` below `folder`, with the context `inner`; with `turn` only one part of it."""
+
+    app: ObjectKey
+    folder: Path
+    inner: str
+    path: str
+    arguments: Mapping[str, str] = {}
+    target: str = ""
+    turn: Turn | None = None
+    is_last: bool = True
+    is_cached: bool = True
+
+
 _PROBLEMS = (
     *(BadArchive, BadDocument, BadImage, ContextError, DockerfileError, ImageIncomplete, InvalidReference),
     *(OSError, RegistryError, StoreError),
@@ -95,31 +115,41 @@ class Images:
 
         return await self._built(make, (wanted,), target, port, tell)
 
-    async def dockerfile_image(
-        self,
-        folder: Path,
-        target: Target,
-        tell: Tell,
-        *,
-        inner: str,
-        path: str,
-        arguments: Mapping[str, str],
-        part: layers.Part = layers.WHOLE,
-        namespace: str = "",
-    ) -> Built:
-        """A Dockerfile, or a part of one, that runs nothing, with the context `inner`."""
+    async def dockerfile_image(self, order: DockerfileOrder, target: Target, tell: Tell) -> tuple[Built, Done]:
+        """A Dockerfile, or a part of one; only what comes of the last part is pushed under the target's own name."""
         try:
-            instructions = await asyncio.to_thread(layers.read_dockerfile, folder, path, part)
-            wanted = tuple(layers.bases(instructions, arguments)) if not part.before else ()
+            wanted = await asyncio.to_thread(
+                open_dockerfile, order.folder, order.inner, order.path, dict(order.arguments), order.target
+            )
+            bases = dockerfiles.images_of(wanted.recipe)
         except _PROBLEMS as error:
             raise BuildError(_text(error)) from error
-        for base in wanted:
-            self.check(base, namespace)
+        for base in bases:
+            self.check(base, order.app.namespace)
+        done: list[Done] = []
 
         def make(store: ImageStore, reference: Reference) -> Image:
-            return layers.from_dockerfile(store, folder, inner, instructions, arguments, reference, tell, part)
+            cache = LayerCache(store, order.app) if order.is_cached else None
+            turn = msgspec.structs.replace(order.turn, cache=cache) if order.turn else None
+            if turn is None:
+                done.append(Done(dockerfiles.whole(store, wanted, reference, tell)))
+            else:
+                done.append(dockerfiles.part(store, wanted, turn, reference, tell))
+            image = done[0].image
+            return layers.named(store, image, reference) if order.is_last else image
 
-        return await self._built(make, wanted, target, 0, tell)
+        built = await self._built(
+            make, bases, target, 0, tell, lambda: order.is_last or bool(done[0].key and not done[0].cached)
+        )
+        return built, done[0]
+
+    def forget_app(self, app: ObjectKey) -> None:
+        """Nothing that was kept for an App's next build is left for another one of its name."""
+        layer_cache.forget(self._folder, app)
+
+    def kept_apps(self) -> tuple[ObjectKey, ...]:
+        """The Apps for whose next build something is kept."""
+        return tuple(layer_cache.apps(self._folder))
 
     def missing(self, images: Iterable[str]) -> tuple[str, ...]:
         """The bases among these that can be made here and are not yet. Blocks. Raises OSError."""
@@ -153,14 +183,23 @@ class Images:
         found = store.load(known)
         return Built(exact, _port(found), user_of(found))
 
-    async def _built(self, make: Make, bases: tuple[Reference, ...], target: Target, port: int, tell: Tell) -> Built:
+    async def _built(
+        self,
+        make: Make,
+        bases: tuple[Reference, ...],
+        target: Target,
+        port: int,
+        tell: Tell,
+        is_needed: Callable[[], bool] = lambda: True,
+    ) -> Built:
+        """Make an image, and push it when others than us need it."""
         try:
             reference = target.reference()
             store = await asyncio.to_thread(ImageStore, self._folder)
             for base in bases:
                 await self._bring(store, base, tell)
             image = await asyncio.to_thread(partial(_locked, store, make, reference))
-            if target.push or not self._is_node_store:
+            if is_needed() and (target.push or not self._is_node_store):
                 tell(f"pushing {reference}")
                 await push(
                     store,
@@ -170,7 +209,8 @@ class Images:
                 )
         except _PROBLEMS as error:
             raise BuildError(_text(error)) from error
-        tell(f"image {reference.name}@{image.digest}")
+        if is_needed():
+            tell(f"image {reference.name}@{image.digest}")
         return Built(f"{reference.name}@{image.digest}", port or _port(image), user_of(image))
 
     async def _bring(self, store: ImageStore, wanted: Reference, tell: Tell) -> None:

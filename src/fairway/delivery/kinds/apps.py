@@ -45,6 +45,8 @@ class Build(Noun, frozen=True):
     command: str = ""
     output: str = ""
     dockerfile: str = "Dockerfile"
+    target: str = ""
+    """The stage of the Dockerfile to build; empty: the last."""
     pipeline_file: str = ""
     timeout_seconds: int = 1800
     retries: int = 0

@@ -7,7 +7,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from fairway.delivery.builds.bases import Making
-from fairway.delivery.builds.target import BuildError, Built
+from fairway.delivery.builds.target import BuildError
 from fairway.delivery.config import Config
 from fairway.delivery.git import Repositories, SourceError
 from fairway.delivery.git.errors import GitFailed
@@ -26,7 +26,7 @@ from fairway.delivery.pipelines.snapshot import JobSeen, see
 from fairway.delivery.pipelines.source import pipeline_of
 from fairway.delivery.pipelines.storage import Storage
 from fairway.delivery.pipelines.tokens import Claim, Tokens
-from fairway.delivery.pipelines.work import Order, Workshop
+from fairway.delivery.pipelines.work import Order, Result, Workshop
 from fairway.kube.api.meta import ObjectKey, ObjectReference
 from fairway.kube.api.noun import decode
 from fairway.kube.client.client import ApiClient
@@ -306,26 +306,21 @@ class RunController:
             lines.append(line)
             self._files.say(run.metadata.key, work.step, lines)
 
-        built: Built | None = None
+        result = Result()
         problem = ""
         try:
             credentials = await registry_credentials(self._client, app)
             credentials += await file_credentials(self._client, app, job)
-            built = await self._workshop.make(Order(app=app, run=run, job=job, credentials=credentials), tell)
+            result = await self._workshop.make(Order(app=app, run=run, job=job, credentials=credentials), tell)
         except (BuildError, SourceError, GitFailed, BadCredentials) as error:
             problem = str(error)  # the step says it: in its log it would stand twice
         except OSError as error:
             problem = f"the platform's disk: {error.strerror or error}"
-        now = self._clock.now()
-        steps = tuple(
-            replace(step, phase="Failed" if problem else "Succeeded", finished_at=now, message=problem)
-            if step.name == work.step
-            else step
-            for step in run.status.steps
-        )
-        fresh = replace(run.status, steps=steps)
-        if built is not None:
-            fresh = replace(fresh, image=built.image, port=built.port, user=built.user)
+        if result.settled:
+            self._files.say(run.metadata.key, result.settled, [f"{status.CACHED}: {line}" for line in result.commands])
+        fresh = status.worked(run.status, work.step, problem, result.settled, self._clock.now())
+        if result.built is not None:
+            fresh = replace(fresh, image=result.built.image, port=result.built.port, user=result.built.user)
         return await self._write(run, fresh)
 
     async def _write(self, run: PipelineRun, wanted: PipelineRunStatus) -> PipelineRun:

@@ -87,7 +87,9 @@ def _dockerfile(tree: Tree, build: Build) -> Pipeline | Problem:
     if build.dockerfile not in tree.names and build.dockerfile not in tree.files:
         return Problem(f"there is no {build.dockerfile} in the repository", "spec.build.dockerfile")
     folder = build.dockerfile.rpartition("/")[0]
-    return _made("Dockerfile", build.dockerfile, Make("dockerfile", folder, dockerfile=build.dockerfile))
+    given = {one.name: one.value for one in build.variables if one.value_from is None}
+    make = Make("dockerfile", folder, dockerfile=build.dockerfile, arguments=given, target=build.target)
+    return _made("Dockerfile", build.dockerfile, make)
 
 
 def _pipeline_file(tree: Tree, build: Build, variables: Mapping[str, str]) -> Pipeline | Problem:

@@ -14,6 +14,10 @@ from fairway.delivery.pipelines.ir import Make, RegistryLogin
 
 _IMAGE = re.compile(r"(?:.*/)?docker(?::|@|\Z)")
 _LEFT_ASIDE = ("echo", "cd .", "docker info", "docker version", "docker --version", "docker logout", "docker images")
+_VALUED = (
+    *("-t", "--tag", "-f", "--file", "--build-arg", "--target", "--cache-from", "--cache-to", "--platform", "--label"),
+    *("--progress", "--secret", "--network"),
+)
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))\Z")
 _PLAIN_DOLLAR = "\ue000"
 """Stands for a dollar sign that the shell would leave alone."""
@@ -155,22 +159,24 @@ def _login(command: _Command, variables: Mapping[str, str]) -> Iterator[Registry
 def _build(words: list[str], command: str) -> Make:
     tags: list[str] = []
     arguments: dict[str, str] = {}
-    dockerfile, folder = "", ""
+    dockerfile, folder, target = "", "", ""
     rest = iter(words)
     for word in rest:
         name, equals, value = word.partition("=")
         if not word.startswith("-"):
             folder = word
             continue
-        if name in ("--pull", "--no-cache", "--quiet", "-q"):
+        if name in ("--pull", "--no-cache", "--quiet", "-q", "--rm", "--force-rm", "--load", "--push"):
             continue
-        if name not in ("-t", "--tag", "-f", "--file", "--build-arg", "--cache-from", "--platform", "--label"):
+        if name not in _VALUED:
             raise NotDocker(f"`{command[:80]}`: {name} is not known here")
         value = value if equals else next(rest, "")
         if name in ("-t", "--tag"):
             tags.append(value)
         elif name in ("-f", "--file"):
             dockerfile = value
+        elif name == "--target":
+            target = value
         elif name == "--build-arg":
             key, _, text = value.partition("=")
             arguments[key] = text
@@ -178,4 +184,12 @@ def _build(words: list[str], command: str) -> Make:
         raise NotDocker(f"`{command[:80]}`: the folder to build must be one inside the repository, such as `.`")
     folder = "" if folder in (".", "./") else folder.removeprefix("./").rstrip("/")
     dockerfile = dockerfile or f"{folder}/Dockerfile".lstrip("/")
-    return Make("dockerfile", folder, dockerfile=dockerfile, arguments=arguments, tags=tuple(tags))
+    return Make(
+        "dockerfile",
+        folder,
+        dockerfile=dockerfile,
+        arguments=arguments,
+        target=target,
+        is_cached="--no-cache" not in words,
+        tags=tuple(tags),
+    )

@@ -54,16 +54,48 @@ class Make(msgspec.Struct, frozen=True, omit_defaults=True):
     dockerfile: str = "Dockerfile"
     arguments: Mapping[str, str] = {}
     optional: bool = False
-    segment: int = 0
+    target: str = ""
+    """The stage of a Dockerfile that is wanted; empty: the last."""
+    is_cached: bool = True
+    """Whether layers of commands of earlier runs may be taken."""
+    part: int = 0
     """Of a Dockerfile that runs commands: which part of it, from 1; 0 is all of it at once."""
-    before: str = ""
-    """The image that the commands before this part ran in."""
-    name: str = ""
-    """What the image is called that the next commands run in; empty for the last part."""
+    stem: str = ""
+    """What the images of the parts are called, each with its number."""
+    ran: str = ""
+    """The job whose commands came before this part."""
+    runs: str = ""
+    """The job with the commands after this part; empty for the last part of a stage."""
+    is_last: bool = True
     tags: tuple[str, ...] = ()
     """Names that the pipeline file gives the image; the first one's repository is where it is pushed."""
     logins: tuple[RegistryLogin, ...] = ()
     """What the pipeline file logs in with, besides the App's registry Secret."""
+
+
+class Mount(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a command of a Dockerfile finds at `path`. `kind` is bind, cache, tmpfs, secret or variable.
+
+    bind: `source` is its number among the files that the platform sends. cache: `source` is the cache's key. secret
+    and variable (`path` is its name): `source` and `key` are a Secret and a key in it.
+    """
+
+    kind: str
+    path: str
+    source: str = ""
+    key: str = ""
+    read_only: bool = False
+    mode: int = 0
+    size_bytes: int = 0
+
+
+class Box(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How the commands of a Dockerfile are run: the job brings nothing but what its copy step has prepared."""
+
+    where: str
+    """File and lines, for messages."""
+    mounts: tuple[Mount, ...] = ()
+    has_network: bool = True
 
 
 class Job(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -94,8 +126,8 @@ class Job(msgspec.Struct, frozen=True, omit_defaults=True):
     environment: str = ""
     cluster: bool = False
     """It is about the cluster (kubectl): it may get access to the App's namespace."""
-    bare: bool = False
-    """It gets none of the App's variables: a step of a Dockerfile sees no secret."""
+    box: Box | None = None
+    """It runs commands of a Dockerfile, with none of the App's variables."""
     make: Make | None = None
 
 

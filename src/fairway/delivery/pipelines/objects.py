@@ -82,7 +82,7 @@ class Objects:
         except (KeyError, msgspec.DecodeError):
             return None
 
-    async def _prepare(self, namespace: str, *, cluster: bool) -> None:
+    async def _prepare(self, namespace: str, reach: str) -> None:
         """The rules of a namespace, before the first job runs in it."""
         network = render.Network(
             self._config.endpoint_address,
@@ -90,9 +90,9 @@ class Objects:
             self._config.dns_addresses,
             self._config.cluster_networks,
         )
-        policy = render.network_policy(namespace, network, cluster=cluster)
+        policy = render.network_policy(namespace, network, reach)
         await self._client.apply(NETWORK_POLICIES, policy, field_manager=FIELD_MANAGER)
-        if cluster:
+        if reach == "cluster":
             account, binding = render.cluster_access(namespace)
             await self._client.apply(SERVICE_ACCOUNTS, account, field_manager=FIELD_MANAGER)
             await self._client.apply(ROLE_BINDINGS, binding, field_manager=FIELD_MANAGER)
@@ -101,9 +101,8 @@ class Objects:
         """The rules, the Secret and the Job of an attempt. Raises TakenName, Refused."""
         token = self._tokens.issue(Claim(place.namespace, place.run, place.uid, step.name))
         secret = render.secret(place, step, action.job, token)
-        cluster = step.cluster and app.spec.build.cluster_access == "namespace"
         try:
-            await self._prepare(place.namespace, cluster=cluster)
+            await self._prepare(place.namespace, render.reach(step, app.spec.build))
             await self._create(SECRETS, secret, place)
             await self._create(JOBS, render.job(place, step, app.spec.build, action.job, action.attempt), place)
         except (Forbidden, Invalid) as error:

@@ -94,6 +94,7 @@ def _step(facts: Facts, job: Job, before: Step | None) -> Step:
         return msgspec.structs.replace(
             fresh, phase="Pending", job="", attempt=seen.attempt, message=f"{seen.message}; trying again"
         )
+    where = f"{job.box.where}: " if job.box and failed and seen.message else ""
     allowed = job.allow_failure or (seen.exit_code or 0) in job.allowed_exit_codes
     return msgspec.structs.replace(
         fresh,
@@ -103,7 +104,7 @@ def _step(facts: Facts, job: Job, before: Step | None) -> Step:
         started_at=seen.started_at,
         finished_at=(seen.finished_at or facts.now) if failed or seen.phase == "Succeeded" else None,
         exit_code=seen.exit_code,
-        message=seen.message or seen.stuck,
+        message=f"{where}{seen.message}" or seen.stuck,
         allowed_to_fail=allowed,
     )
 

@@ -14,6 +14,7 @@ import msgspec
 
 from fairway.delivery.kinds.apps import Build, Variable
 from fairway.delivery.kinds.resources import APP_LABEL, GROUP, MANAGED_BY, MANAGED_BY_LABEL, RUN_LABEL, VERSION
+from fairway.delivery.pipelines import render_box
 from fairway.delivery.pipelines.ir import Job, Service
 from fairway.delivery.pipelines.names import (
     ATTEMPT_ANNOTATION,
@@ -78,7 +79,7 @@ class Network(msgspec.Struct, frozen=True):
 
 def job(place: Place, step: Job, build: Build, name: str, attempt: int) -> Raw:
     """The Kubernetes Job of one attempt of a step. A failed pod is not repeated: another attempt is another Job."""
-    labels = {**_labels(place), NETWORK_LABEL: "cluster" if _in_cluster(step, build) else "build"}
+    labels = {**_labels(place), NETWORK_LABEL: reach(step, build)}
     annotations = {STEP_ANNOTATION: step.name, ATTEMPT_ANNOTATION: str(attempt)}
     return {
         "apiVersion": "batch/v1",
@@ -125,29 +126,32 @@ def script(commands: Sequence[str]) -> str:
     return "".join(f"printf '%s\\n' {shlex.quote('$ ' + _shown(command))}\n{command}\n" for command in commands)
 
 
-def network_policy(namespace: str, network: Network, *, cluster: bool) -> Raw:
+def network_policy(namespace: str, network: Network, reach: str) -> Raw:
     """Nobody reaches a build; a build reaches DNS, the delivery endpoint and what is outside of the cluster.
 
-    Jobs with access to the cluster may reach everything else too.
+    Jobs with access to the cluster may reach everything else too. Where `reach` is none, what is left is the delivery
+    endpoint, which the platform's containers in the same pod need, and which answers nobody without their token.
     """
     dns: list[Raw] = [{"ipBlock": {"cidr": f"{address}/32"}} for address in network.dns_addresses]
     dns.append(_DNS_PODS)  # most network plugins look at a packet after the Service's address has been replaced
     endpoint = [{"ipBlock": {"cidr": f"{network.endpoint_address}/32"}}]
     outside = {"cidr": "0.0.0.0/0", "except": sorted({*network.cluster_networks, "169.254.0.0/16"})}
     egress: list[Raw] = [{}]
-    if not cluster:
+    if reach == "none":
+        egress = [{"to": endpoint, "ports": [{"protocol": "TCP", "port": network.endpoint_port}]}]
+    elif reach != "cluster":
         egress = [
             {"to": dns, "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]},
             {"to": endpoint, "ports": [{"protocol": "TCP", "port": network.endpoint_port}]},
             {"to": [{"ipBlock": outside}]},
         ]
-    name = f"{POLICY}-cluster" if cluster else POLICY
+    name = POLICY if reach == "build" else f"{POLICY}-{reach}"
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": {"name": name, "namespace": namespace, "labels": {MANAGED_BY_LABEL: MANAGED_BY}},
         "spec": {
-            "podSelector": {"matchLabels": {NETWORK_LABEL: "cluster" if cluster else "build"}},
+            "podSelector": {"matchLabels": {NETWORK_LABEL: reach}},
             "policyTypes": ["Ingress", "Egress"],
             "ingress": [],
             "egress": egress,
@@ -173,6 +177,13 @@ def owner(place: Place) -> Raw:
     """The reference that lets what a run made go with it."""
     version = f"{GROUP}/{VERSION}"
     return {"apiVersion": version, "kind": "PipelineRun", "name": place.run, "uid": place.uid, "controller": True}
+
+
+def reach(step: Job, build: Build) -> str:
+    """Which of the rules of the network hold for a job."""
+    if step.box is not None and not step.box.has_network:
+        return "none"
+    return "cluster" if _in_cluster(step, build) else "build"
 
 
 def _in_cluster(step: Job, build: Build) -> bool:
@@ -204,13 +215,13 @@ def _pod(place: Place, step: Job, build: Build, name: str) -> Raw:
         "initContainers": [
             _platform(place, step, SOURCE),
             *(_service(service, number) for number, service in enumerate(step.services)),
-            _script(step, build),
+            render_box.container(step, build, _REQUESTS) if step.box else _script(step, build),
         ],
         "containers": [_platform(place, step, UPLOAD)],
         "volumes": [
             {"name": "workspace", "emptyDir": {"sizeLimit": place.workspace_limit}},
             {"name": "token", "secret": {"secretName": name, "items": [{"key": "token", "path": "token"}]}},
-            {"name": "script", "secret": {"secretName": name, "items": [_item("main"), _item("after")]}},
+            *(render_box.volumes(step.box) if step.box else [_scripts(name)]),
         ],
     }
     if place.pull_secret:
@@ -220,6 +231,10 @@ def _pod(place: Place, step: Job, build: Build, name: str) -> Raw:
     if aliases:
         pod["hostAliases"] = [{"ip": "127.0.0.1", "hostnames": aliases}]
     return pod
+
+
+def _scripts(name: str) -> Raw:
+    return {"name": "script", "secret": {"secretName": name, "items": [_item("main"), _item("after")]}}
 
 
 def _item(key: str) -> Raw:
@@ -235,13 +250,17 @@ def _platform(place: Place, step: Job, name: str) -> Raw:
         # isolated: nothing that a build left in the workspace is ever imported beside the token
         "command": ["python3", "-I", "-c", _literal(place.program), name],
         "env": [{"name": "FAIRWAY_TASK", "value": _literal(json.dumps(_task(place, step)))}],
-        "resources": {"limits": _TOOLBOX_LIMITS, "requests": _REQUESTS},
+        "resources": {"limits": {**_TOOLBOX_LIMITS, **_disk(step)}, "requests": _REQUESTS},
         "securityContext": {"allowPrivilegeEscalation": False},
         "volumeMounts": [
             {"name": "workspace", "mountPath": WORKSPACE},
             {"name": "token", "mountPath": _TOKEN, "readOnly": True},
         ],
     }
+
+
+def _disk(step: Job) -> Raw:
+    return {"ephemeral-storage": render_box.DISK_LIMIT} if step.box else {}
 
 
 def _task(place: Place, step: Job) -> Raw:
@@ -259,7 +278,10 @@ def _task(place: Place, step: Job) -> Raw:
         "url": f"{place.endpoint_url}/runs/{place.namespace}/{place.run}/",
         "workspace": WORKSPACE,
         "scratch": WORKSPACE,
-        "folder": place.folder,
+        "folder": WORKSPACE if step.box else place.folder,
+        "source": step.box is None,
+        "folders": list(render_box.FOLDERS) if step.box else [],
+        "tools": render_box.TOOLS if step.box else "",
         "step": step_name(step.name),
         "inputs": [step_name(name) for name in step.inputs],
         "artifacts": step.artifacts,
@@ -276,7 +298,7 @@ def _script(step: Job, build: Build) -> Raw:
         "imagePullPolicy": "IfNotPresent",
         "command": ["sh", "-c", _START],
         "workingDir": WORKSPACE,
-        "env": _environment(step.variables, () if step.bare else build.variables),
+        "env": _environment(step.variables, build.variables),
         "resources": {"limits": {"cpu": build.cpu, "memory": build.memory}, "requests": _REQUESTS},
         "securityContext": {"allowPrivilegeEscalation": False, "privileged": False},
         "volumeMounts": [

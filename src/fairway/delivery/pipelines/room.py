@@ -46,6 +46,7 @@ class Pipelines:
         """`token_key` (32 bytes or more) must be the same after a restart: pods that run have tokens signed with it."""
         tokens = Tokens(token_key)
         self._apps, self._runs = apps.cache, runs.cache
+        self._images = images
         self._storage = Storage(config.state_dir)
         self._logs = Logs(config.state_dir / "logs")
         jobs = Jobs(client, clock)
@@ -92,6 +93,7 @@ class Pipelines:
         """Another App of the same name, perhaps of other people, must not find the caches of this one."""
         if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
             self._storage.forget_app(key)
+            self._images.forget_app(key)
 
     def _sweep(self) -> None:
         """Remove what runs and Apps left that were deleted while nobody looked."""
@@ -99,6 +101,7 @@ class Pipelines:
             if self._runs.get(run) is None:
                 self._logs.forget(run)
                 self._storage.forget_run(run)
-        for app in {*self._storage.apps()}:
+        for app in {*self._storage.apps(), *self._images.kept_apps()}:
             if self._apps.get(app) is None:
                 self._storage.forget_app(app)
+                self._images.forget_app(app)

@@ -10,6 +10,7 @@ from fairway.kube.api.jobs import Job
 from fairway.kube.api.pods import ContainerStatus, Pod
 
 _STUCK = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError")
+_NOT_STARTED = ("StartError", "ContainerCannotRun")
 
 
 class JobSeen(msgspec.Struct, frozen=True):
@@ -84,6 +85,8 @@ def _message(job: Job, pod: Pod | None) -> str:
             continue
         if ended.reason == "OOMKilled":
             return "used more memory than spec.build.memory allows and was killed"
+        if one.name == SCRIPT and ended.reason in _NOT_STARTED:
+            return f"the script's container could not be started: {ended.message}".rstrip(": ")
         if one.name == SCRIPT:
             return f"the script ended with exit code {ended.exit_code}"
         return f"the platform's container {one.name} ended with exit code {ended.exit_code}: {ended.message}".rstrip(

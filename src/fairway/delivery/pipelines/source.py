@@ -33,7 +33,8 @@ async def pipeline_of(config: Config, repositories: Repositories, app: App, run:
         if data is not None:
             texts[path] = data.decode("utf-8", "replace")
     own = own_repository(config.registry, app.metadata.namespace, app.metadata.name)
-    return with_runs(found, texts, own, run.metadata.name)
+    stem = f"{run.metadata.name}-{run.metadata.uid[:8]}"  # another run of this name has other images
+    return with_runs(found, texts, own, stem, app.spec.build.variables)
 
 
 def foreign_image(config: Config, pipeline: Pipeline, namespace: str) -> Problem | None:

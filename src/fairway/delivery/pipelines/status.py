@@ -11,6 +11,8 @@ from fairway.delivery.pipelines.ir import Pipeline
 from fairway.kube.api.noun import encode
 
 MESSAGE_LENGTH_MAX = 1024
+CACHED = "cached"
+"""What is said of commands that need not run."""
 _FOUND = {
     "static": "a static site",
     "Dockerfile": "a Dockerfile",
@@ -38,6 +40,19 @@ def running(run: PipelineRun, framework: str, now: datetime) -> PipelineRunStatu
     """A run that begins."""
     since = run.status.queued_at or now
     return replace(run.status, phase="Running", queued_at=since, started_at=now, framework=framework)
+
+
+def worked(status: PipelineRunStatus, step: str, problem: str, settled: str, now: datetime) -> PipelineRunStatus:
+    """A step of the platform is over, and with it perhaps the one after it, whose result was there already."""
+
+    def after(one: Step) -> Step:
+        if one.name == step:
+            return replace(one, phase="Failed" if problem else "Succeeded", finished_at=now, message=problem)
+        if one.name == settled and one.phase == "Pending":
+            return replace(one, phase="Succeeded", attempt=1, started_at=now, finished_at=now, message=CACHED)
+        return one
+
+    return replace(status, steps=tuple(after(one) for one in status.steps))
 
 
 def ended(status: PipelineRunStatus, phase: str, reason: str, message: str, now: datetime) -> PipelineRunStatus:

@@ -40,6 +40,10 @@ class Storage:
         """Where the artifacts of a step are or would be."""
         return self._artifacts / run.namespace / run.name / f"{step}.tgz"
 
+    def note(self, run: ObjectKey, step: str) -> Path:
+        """Where the platform keeps what it must know of a step of a run besides its files."""
+        return self._artifacts / run.namespace / run.name / f"{step}.note"
+
     def cache(self, app: ObjectKey, name: str) -> Path:
         """Where a cache of an App is or would be."""
         return self._caches / app.namespace / app.name / f"{name}.tgz"
@@ -48,6 +52,12 @@ class Storage:
         """A fresh empty folder for a step that the platform does itself."""
         folder = self._work / run.namespace / run.name
         shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, mode=0o700)
+        return folder
+
+    def ran_folder(self, run: ObjectKey) -> Path:
+        """A folder beside the workspace of a step that the platform does itself."""
+        folder = self._work / run.namespace / run.name / "ran"
         folder.mkdir(parents=True, mode=0o700)
         return folder
 

@@ -8,6 +8,9 @@ import glob
 import http.client
 import json
 import os
+import py_compile
+import shutil
+import signal  # noqa: F401  # lent to the program that runs commands
 import sys
 import tarfile
 import tempfile
@@ -70,6 +73,8 @@ def unpack(task: dict[str, Any], path: str, folder: str) -> int:
         return -1
     count = 0
     with answer, tarfile.open(fileobj=answer, mode="r|gz") as archive:
+        if hasattr(tarfile, "fully_trusted_filter"):  # links may lead anywhere: nothing is written through them
+            archive.extraction_filter = staticmethod(tarfile.fully_trusted_filter)
         for member in archive:
             if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
                 continue
@@ -85,14 +90,60 @@ def source(task: dict[str, Any]) -> None:
     """The workspace as the script finds it."""
     os.umask(0)
     folder = task["folder"]
-    fetch(task, "source", task["workspace"])
-    os.makedirs(folder, exist_ok=True)
+    if task.get("source", True):
+        fetch(task, "source", task["workspace"])
+    for name in (".", *task.get("folders", ())):
+        os.makedirs(os.path.join(folder, name), exist_ok=True)
+    if task.get("tools"):
+        lend_python(os.path.join(folder, task["tools"]))
     for name in task["inputs"]:
         if fetch(task, "artifacts/" + name, folder) < 0:
             say(f"no artifacts of {name}")
     for cache in task["caches"]:
+        for path in cache["paths"] if task.get("folders", ()) else ():
+            os.makedirs(os.path.join(folder, path), exist_ok=True)
         if cache["pull"] and fetch(task, "caches/" + cache["name"], folder) >= 0:
             say(f"cache {cache['label']} is here")
+
+
+def lend_python(folder: str) -> None:
+    """This Python with the modules that it has loaded by now, for a container whose image may have none.
+
+    Started by its own loader (`ld.so --library-path lib bin/python3`) it needs nothing of what is around it.
+    """
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    home = os.path.dirname(os.path.realpath(os.__file__))
+    modules = os.path.join(folder, "lib", version)
+    for path in (os.path.join(modules, "lib-dynload"), os.path.join(folder, "bin")):
+        os.makedirs(path, exist_ok=True)
+    program = os.path.realpath(sys.executable)
+    shutil.copy(program, os.path.join(folder, "bin", "python3"))
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if not file or module.__name__ == "__main__":
+            continue
+        if file.endswith(".so"):
+            shutil.copy(file, os.path.join(modules, "lib-dynload"))
+        elif os.path.realpath(file).startswith(home + "/"):
+            place = os.path.join(modules, os.path.relpath(os.path.realpath(file), home))
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            py_compile.compile(file, cfile=place + "c", doraise=True)
+    with open("/proc/self/maps") as lines:
+        mapped = {line.split()[-1] for line in lines if ".so" in line.split()[-1]}
+    for path in sorted(mapped):
+        lend_library(path, folder, home)
+
+
+def lend_library(path: str, folder: str, home: str) -> None:
+    """A shared library under all names that it has; the loader also as `ld.so`."""
+    if path.startswith(home + "/") or not os.path.isfile(path):
+        return
+    around = os.path.dirname(path)
+    names = {name for name in os.listdir(around) if os.path.realpath(os.path.join(around, name)) == path}
+    for name in names | {os.path.basename(path)}:
+        shutil.copy(path, os.path.join(folder, "lib", name))
+    if os.path.basename(path).startswith("ld-"):
+        shutil.copy(path, os.path.join(folder, "ld.so"))
 
 
 def inside(path: str, folder: str) -> bool:

@@ -4,18 +4,19 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 from msgspec.structs import replace
 
 from fairway.delivery.builds.bases import Making
-from fairway.delivery.builds.images import Images, NoBase
-from fairway.delivery.builds.layers import Part
-from fairway.delivery.builds.segments import ARCHIVE, RUN_FOLDER
+from fairway.delivery.builds.dockerfiles import Turn
+from fairway.delivery.builds.images import DockerfileOrder, Images, NoBase
 from fairway.delivery.builds.site import SITE_PORT
 from fairway.delivery.builds.target import BuildError, Built, Target, own_repository
 from fairway.delivery.config import Config
 from fairway.delivery.git import Repositories
 from fairway.delivery.kinds.apps import App
 from fairway.delivery.kinds.runs import PipelineRun
+from fairway.delivery.pipelines.containerfile import OUTPUT
 from fairway.delivery.pipelines.frameworks import OUTPUTS
 from fairway.delivery.pipelines.ir import Job, Make, Pipeline
 from fairway.delivery.pipelines.names import step_name
@@ -24,6 +25,7 @@ from fairway.delivery.pipelines.unpacking import BadArtifacts, unpack
 from fairway.kube.api.meta import ObjectKey
 from fairway.kube.api.noun import Noun
 from fairway.toolkit.oci.authentication import Credential, Login, logins_for, parse_docker_config
+from fairway.toolkit.oci.changes import Packed
 from fairway.toolkit.oci.reference import DEFAULT_REGISTRY, InvalidReference, parse
 
 Tell = Callable[[str], None]
@@ -38,6 +40,20 @@ class Order(Noun, frozen=True):
     run: PipelineRun
     job: Job
     credentials: tuple[Credential, ...] = ()
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What a step made, and the step after it that need not be done any more, with its commands."""
+
+    built: Built | None = None
+    settled: str = ""
+    commands: tuple[str, ...] = ()
+
+
+def packed(folder: Path) -> Packed:
+    """What commands left, as run_steps.py writes it."""
+    mounts = (folder / "mounts").read_bytes().decode("utf-8", "surrogateescape").split("\0")
+    return Packed(folder / "files.tar", folder / "paths", tuple(filter(None, mounts)))
 
 
 class Workshop:
@@ -63,13 +79,14 @@ class Workshop:
         """Have bases made."""
         return tuple(self._images.bases.of(name) for name in bases)
 
-    async def make(self, order: Order, tell: Tell) -> Built | None:
-        """The image; None when there may be none. Raises BuildError, SourceError, OSError."""
+    async def make(self, order: Order, tell: Tell) -> Result:
+        """The image, unless there may be none. Raises BuildError, SourceError, OSError."""
         make = order.job.make
         assert make is not None
         if make.kind == "existing":
             namespace = order.app.metadata.namespace
-            return await self._images.resolve(make.base, login(order.credentials, make.base), namespace=namespace)
+            found = await self._images.resolve(make.base, login(order.credentials, make.base), namespace=namespace)
+            return Result(found)
         folder = await asyncio.to_thread(self._storage.work_folder, order.run.metadata.key)
         workspace = folder / "workspace"
         await self._lay_out(order, workspace)
@@ -81,18 +98,16 @@ class Workshop:
         key = ObjectKey(order.app.metadata.namespace, order.app.metadata.name)
         await self._repositories.checkout(key, order.run.spec.commit, "", workspace, bytes_max=CHECKOUT_BYTES_MAX)
         root = workspace / order.app.spec.source.path.strip("/")
+        if not _inside(workspace, root):
+            raise BuildError(f"spec.source.path: {order.app.spec.source.path} is no folder of the repository")
         for name in order.job.inputs:
             archive = self._storage.artifact(order.run.metadata.key, step_name(name))
-            if not archive.exists():
-                continue
-            try:
-                await asyncio.to_thread(unpack, archive, root)
-            except BadArtifacts as error:
-                raise BuildError(f"{name}: {error}") from error
+            if archive.exists():
+                await asyncio.to_thread(self._unpack, name, archive, root)
 
-    async def _image(self, order: Order, make: Make, root: Path, tell: Tell) -> Built | None:
+    async def _image(self, order: Order, make: Make, root: Path, tell: Tell) -> Result:
         if make.kind == "program":
-            return await self._images.program_image(
+            built = await self._images.program_image(
                 make.base,
                 root,
                 target_of(self._config, order),
@@ -102,31 +117,56 @@ class Workshop:
                 variables=make.arguments,
                 port=order.app.spec.runtime.port or make.port,
             )
+            return Result(built)
         if make.kind == "dockerfile" and (root / make.dockerfile).is_file():
             return await self._dockerfile(order, make, root, tell)
-        return await self._site(order, make, root, tell)
+        return Result(await self._site(order, make, root, tell))
 
-    async def _dockerfile(self, order: Order, make: Make, root: Path, tell: Tell) -> Built | None:
-        """The whole image, or one part of it: then it is none yet, but for the last one."""
+    async def _dockerfile(self, order: Order, make: Make, root: Path, tell: Tell) -> Result:
+        """The whole image, or one part of it: then there is none yet, but for the last one."""
+        if make.folder and not _inside(root, root / make.folder):
+            raise BuildError(f"{make.folder} is no folder of the repository; a link cannot lead out of it")
         target = target_of(self._config, order, make.tags)
-        if make.name:
-            repository, _, tag = make.name.rpartition(":")
+        if not make.is_last:
+            repository, _, tag = f"{make.stem}-{make.part}".rpartition(":")
             target = replace(target_of(self._config, own(order)), repository=repository, tag=tag)
-        ran = root.parent / RUN_FOLDER
-        if (root / RUN_FOLDER).is_dir():
-            (root / RUN_FOLDER).rename(ran)  # no part of what can be copied
-        part = Part(make.segment, make.before, ran / ARCHIVE)
-        built = await self._images.dockerfile_image(
+        wanted = DockerfileOrder(
+            order.app.metadata.key,
             root,
-            target,
-            tell,
-            inner=make.folder,
-            path=make.dockerfile,
-            arguments=make.arguments,
-            part=part,
-            namespace=order.app.metadata.namespace,
+            make.folder,
+            make.dockerfile,
+            make.arguments,
+            make.target,
+            await self._turn(order, make) if make.part else None,
+            is_last=make.is_last,
+            is_cached=make.is_cached,
         )
-        return None if make.name else built
+        built, done = await self._images.dockerfile_image(wanted, target, tell)
+        if make.runs and not done.cached:
+            note = self._storage.note(order.run.metadata.key, step_name(make.runs))
+            await asyncio.to_thread(note.write_text, done.key)
+        return Result(built if make.is_last else None, make.runs if done.cached else "", done.cached)
+
+    async def _turn(self, order: Order, make: Make) -> Turn:
+        """What the commands before this part left, and where the order for those after it goes."""
+        run, ran, key = order.run.metadata.key, None, ""
+        if make.ran:
+            archive, note = (place(run, step_name(make.ran)) for place in (self._storage.artifact, self._storage.note))
+            if archive.exists():
+                folder = await asyncio.to_thread(self._storage.ran_folder, run)
+                await asyncio.to_thread(self._unpack, make.ran, archive, folder)
+                ran = packed(folder / OUTPUT)
+            key = note.read_text() if note.exists() else ""
+        place = self._storage.artifact(run, step_name(order.job.name))
+        place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return Turn(make.part, make.stem, place, ran, key)
+
+    @staticmethod
+    def _unpack(name: str, archive: Path, folder: Path) -> None:
+        try:
+            unpack(archive, folder)
+        except BadArtifacts as error:
+            raise BuildError(f"{name}: {error}") from error
 
     async def _site(self, order: Order, make: Make, root: Path, tell: Tell) -> Built | None:
         """Also what becomes of `docker build` without a Dockerfile: the platform has one for sites."""

@@ -1,281 +1,285 @@
-"""Build images from Dockerfiles or static files, without running anything."""
+"""Build images from Dockerfiles or static files, without running anything; what RUN needs comes from elsewhere."""
 
 import posixpath
-import stat
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import NoReturn
 
-import msgspec
-
+from fairway.toolkit.oci import accounts, build_copy, dockerfile
 from fairway.toolkit.oci.context import Context, ContextError, Source
-from fairway.toolkit.oci.dockerfile import DockerfileError, Instruction, command, expand, pairs, words
+from fairway.toolkit.oci.dockerfile import DockerfileError, Instruction
 from fairway.toolkit.oci.draft import Draft
+from fairway.toolkit.oci.image_tree import ImageTree
 from fairway.toolkit.oci.layers import Entry
 from fairway.toolkit.oci.reference import InvalidReference, Reference
 from fairway.toolkit.oci.reference import parse as parse_reference
-from fairway.toolkit.oci.stack import look
+from fairway.toolkit.oci.stages import PROXIES, Recipe, Stage
 from fairway.toolkit.oci.store import Image, ImageStore
 
 Tell = Callable[[str], None]
-_ARCHIVES = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
-_REFUSED = {
-    "RUN": "RUN is not supported: this builder runs nothing. Do that step before the build and COPY its result",
-    "ONBUILD": "ONBUILD is not supported; write the instruction into the image that needs it",
-    "SHELL": "SHELL is not supported; write ENTRYPOINT and CMD as JSON arrays",
-}
-_IGNORED = {
-    "HEALTHCHECK": "declare probes where the container is declared",
-    "VOLUME": "declare volumes where the container is declared",
-}
+SHELL = ("/bin/sh", "-c")
+LAYERS_MAX = 120
+"""Of overlayfs and of registries one allows 128, others 127."""
+SCRATCH = "scratch"
+_RUN = "RUN is not supported: this builder runs nothing. Do that step before the build and COPY its result"
+_ONBUILD = "ONBUILD is not supported; write the instruction into the image that needs it"
+_HEALTHCHECK = "HEALTHCHECK is ignored; declare probes where the container is declared"
+_VOLUME = "VOLUME only stands in the image's settings; declare volumes where the container is declared"
 
 
 def build(
     store: ImageStore,
     reference: Reference,
     context: Context,
-    instructions: tuple[Instruction, ...],
+    recipe: Recipe,
     base: Callable[[Reference], Image],
-    arguments: Mapping[str, str],
     tell: Tell,
 ) -> Image:
-    """Build a Dockerfile's instructions and name the result. `base` brings the image of FROM.
+    """Build a Dockerfile's target, and before it the stages that it needs, and name the result.
 
-    Raises DockerfileError, ContextError, OSError and what `base` raises.
+    `base` brings the images of FROM and `COPY --from`. Raises DockerfileError, ContextError, OSError and what `base`
+    raises.
     """
-    return _Builder(store, context, base, arguments, tell).build(instructions).commit(reference)
+    made: dict[int, Image] = {}
+    for index in recipe.needed:
+        maker = StageMaker(store, context, recipe, recipe.stages[index], made.__getitem__, base, tell)
+        maker.begin()
+        for instruction in recipe.stages[index].instructions:
+            maker.step(instruction)
+        if index == recipe.target.index:
+            return maker.draft.commit(reference)
+        made[index] = maker.draft.image()
+    raise AssertionError("the target is always needed")
 
 
-class _Builder:
-    """Walks the instructions. One method per keyword in `_STEPS`."""
+class StageMaker:
+    """One stage in the making: the draft of its image, and the arguments that its instructions know."""
 
     def __init__(
         self,
         store: ImageStore,
         context: Context,
+        recipe: Recipe,
+        stage: Stage,
+        stage_image: Callable[[int], Image],
         base: Callable[[Reference], Image],
-        arguments: Mapping[str, str],
         tell: Tell,
     ) -> None:
-        self._store = store
-        self._context = context
+        """`stage_image` gives what an earlier stage became."""
+        self.store = store
+        self.context = context
+        self.recipe = recipe
+        self.stage = stage
+        self.arguments: dict[str, str] = {}
+        self.draft = Draft(store, None)
+        self._stage_image = stage_image
         self._base = base
-        self._given = arguments
         self._tell = tell
-        self._arguments: dict[str, str] = {}
-        self._draft: Draft | None = None
 
-    def build(self, instructions: tuple[Instruction, ...]) -> Draft:
-        for number, instruction in enumerate(instructions, start=1):
-            self._tell(f"step {number}/{len(instructions)}: {instruction}")
-            if problem := _REFUSED.get(instruction.keyword):
-                raise DockerfileError(instruction.line, problem)
-            if self._draft is None and instruction.keyword not in ("FROM", "ARG"):
-                raise DockerfileError(instruction.line, f"{instruction.keyword} before FROM")
-            try:
+    def begin(self) -> None:
+        """Start from what FROM names. Raises DockerfileError and what `base` raises."""
+        self._tell(f"{self._place}FROM {self.stage.base or self.recipe.stages[self.stage.parent or 0].label}")
+        self.draft = Draft(self.store, self._from())
+
+    def go_on(self, image: Image, done: Iterable[Instruction]) -> None:
+        """Take an image that some instructions have made of the stage already, and learn what they declared."""
+        self.draft = Draft(self.store, self._from())  # thrown away: ARG may be about variables of just then
+        for instruction in done:
+            if instruction.keyword in ("ARG", "ENV"):
                 _STEPS[instruction.keyword](self, instruction)
-            except ContextError as error:
-                raise DockerfileError(instruction.line, str(error)) from error
-        if self._draft is None:
-            raise DockerfileError(instructions[-1].line, "there is no FROM")
-        return self._draft
+        self.draft = Draft(self.store, image)
+
+    def step(self, instruction: Instruction) -> None:
+        """Do one instruction. Raises DockerfileError, OSError and what `base` raises."""
+        self._tell(f"{self._place}{instruction}")
+        try:
+            _STEPS[instruction.keyword](self, instruction)
+        except ContextError as error:
+            raise DockerfileError(instruction.line, str(error)) from error
+        if len(self.draft.diff_ids) > LAYERS_MAX:
+            raise DockerfileError(
+                instruction.line, f"the image gets more than {LAYERS_MAX} layers; join RUN and COPY instructions"
+            )
 
     @property
-    def draft(self) -> Draft:
-        if self._draft is None:
-            raise AssertionError("checked in build")
-        return self._draft
+    def variables(self) -> dict[str, str]:
+        """What instructions may name: arguments, and over them the variables of the image."""
+        return {**self.arguments, **self.environment}
 
-    def _variables(self) -> dict[str, str]:
-        environment = dict(pair.partition("=")[::2] for pair in (self.draft.run.env or ())) if self._draft else {}
-        return {**self._arguments, **environment}
+    @property
+    def environment(self) -> dict[str, str]:
+        return dict(pair.partition("=")[::2] for pair in self.draft.run.env or ())
 
-    def _expanded(self, instruction: Instruction) -> str:
-        return expand(instruction.arguments, self._variables())
+    @property
+    def proxies(self) -> dict[str, str]:
+        """Arguments that RUN gets without an ARG."""
+        return {name: value for name, value in self.recipe.given.items() if name in PROXIES}
 
-    def _from(self, instruction: Instruction) -> None:
-        if self._draft is not None:
-            _refuse(instruction, "a second FROM (multi-stage build) is not supported: without RUN one stage is enough")
-        name, _, _ = self._expanded(instruction).partition(" ")
-        if name == "scratch":
-            self._draft = Draft(self._store, None)
-        else:
-            try:
-                wanted = parse_reference(name)
-            except InvalidReference as error:
-                _refuse(instruction, f"FROM {name!r}: {error}")
-            self._draft = Draft(self._store, self._base(wanted))
-        self._arguments = {}  # arguments from before FROM hold for FROM alone
+    @property
+    def working_dir(self) -> str:
+        return self.draft.run.working_dir or "/"
+
+    @property
+    def shell(self) -> tuple[str, ...]:
+        return self.draft.run.shell or SHELL
+
+    def image_of(self, instruction: Instruction, name: str) -> Image:
+        """The image that `--from` names. Raises DockerfileError and what `base` raises."""
+        source = self.recipe.source(instruction, name, self.stage.index)
+        return self._stage_image(source) if isinstance(source, int) else self._base(_reference(instruction.line, name))
+
+    def files_of(self, instruction: Instruction, name: str) -> Context | ImageTree:
+        """Where a copy or a mount takes its files from: the context, a stage or an image."""
+        return ImageTree(self.image_of(instruction, name), name) if name else self.context
+
+    @property
+    def _place(self) -> str:
+        return f"[{self.stage.label}] " if len(self.recipe.stages) > 1 else ""
+
+    def _from(self) -> Image | None:
+        if self.stage.parent is not None:
+            return self._stage_image(self.stage.parent)
+        if self.stage.base == SCRATCH:
+            return None
+        image = self._base(_reference(self.stage.line, self.stage.base))
+        config = self.store.config(self.store.manifest(image.manifest_digest)).config
+        if config is not None and config.on_build:
+            first = config.on_build[0][:80]
+            raise DockerfileError(
+                self.stage.line, f"the image {self.stage.base} has ONBUILD {first}; write that after this FROM instead"
+            )
+        return image
 
     def _arg(self, instruction: Instruction) -> None:
-        name, equals, default = instruction.arguments.partition("=")
-        default = expand(default.strip("\"'"), self._variables())
-        value = self._given.get(name, default if equals else "")
-        self._arguments[name] = value
+        for name, default in dockerfile.arguments(instruction):
+            value = dockerfile.expand(instruction, default, self.variables) if default is not None else None
+            if value is None:
+                value = self.recipe.arguments.get(name)
+            value = self.recipe.given.get(name, value)
+            if value is not None:
+                self.arguments[name] = value
 
     def _env(self, instruction: Instruction) -> None:
-        added = dict(pairs(instruction, self._variables()))
-        current = dict(pair.partition("=")[::2] for pair in self.draft.run.env or ())
-        self.draft.note(str(instruction), env=tuple(f"{k}={v}" for k, v in {**current, **added}.items()))
+        added = dict(dockerfile.pairs(instruction, self.variables))
+        self.draft.note(
+            str(instruction), env=tuple(f"{name}={value}" for name, value in {**self.environment, **added}.items())
+        )
 
     def _label(self, instruction: Instruction) -> None:
-        added = dict(pairs(instruction, self._variables()))
+        added = dict(dockerfile.pairs(instruction, self.variables))
         self.draft.note(str(instruction), labels={**(self.draft.run.labels or {}), **added})
 
     def _workdir(self, instruction: Instruction) -> None:
-        path = posixpath.normpath(posixpath.join(self._workdir_now(), self._expanded(instruction).strip("\"'")))
+        wanted = dockerfile.expand(instruction, instruction.arguments, self.variables)
+        path = posixpath.normpath(posixpath.join(self.working_dir, wanted))
         place = self.draft.look(path)
         if place.mode is not None and not place.is_folder:
             _refuse(instruction, f"{path} is a file in the image")
         self.draft.note(str(instruction), working_dir=path)
         if place.mode is None:
-            self.draft.add([Entry(place.path)], str(instruction))
+            owner = self._owner(instruction)
+            self.draft.add([Entry(place.path, uid=owner[0], gid=owner[1])], str(instruction), owner)
 
-    def _workdir_now(self) -> str:
-        return self.draft.run.working_dir or "/"
+    def _owner(self, instruction: Instruction) -> tuple[int, int]:
+        try:
+            return accounts.owner_of(self.draft.folders, self.draft.run.user or "")
+        except accounts.UnknownAccount as error:
+            _refuse(instruction, f"USER {self.draft.run.user}: {error}")
 
     def _user(self, instruction: Instruction) -> None:
-        self.draft.note(str(instruction), user=self._expanded(instruction))
+        self.draft.note(
+            str(instruction), user=dockerfile.expand(instruction, instruction.arguments.strip(), self.variables)
+        )
 
     def _expose(self, instruction: Instruction) -> None:
         ports = dict(self.draft.run.exposed_ports or {})
-        for word in self._expanded(instruction).split():
+        for word in " ".join(dockerfile.words(instruction, self.variables)).split():
             port, _, protocol = word.partition("/")
             numbers = port.split("-")
             if not all(number.isdecimal() and 0 < int(number) < 65536 for number in numbers) or len(numbers) > 2:
                 _refuse(instruction, f"{word!r} is not a port such as 80 or 53/udp")
             for number in range(int(numbers[0]), int(numbers[-1]) + 1):
-                ports[f"{number}/{protocol or 'tcp'}"] = {}
+                ports[f"{number}/{protocol.lower() or 'tcp'}"] = {}
         self.draft.note(str(instruction), exposed_ports=ports)
 
     def _entrypoint(self, instruction: Instruction) -> None:
-        self.draft.note(str(instruction), entrypoint=command(instruction.arguments), cmd=None)
+        self.draft.note(str(instruction), entrypoint=dockerfile.command(instruction.arguments, self.shell), cmd=None)
 
     def _cmd(self, instruction: Instruction) -> None:
-        self.draft.note(str(instruction), cmd=command(instruction.arguments))
+        self.draft.note(str(instruction), cmd=dockerfile.command(instruction.arguments, self.shell))
+
+    def _shell(self, instruction: Instruction) -> None:
+        array = dockerfile.json_form(instruction.arguments)
+        if not array:
+            _refuse(instruction, 'SHELL needs a JSON array such as ["/bin/bash", "-c"]')
+        self.draft.note(str(instruction), shell=array)
 
     def _stopsignal(self, instruction: Instruction) -> None:
-        self.draft.note(str(instruction), stop_signal=self._expanded(instruction))
+        self.draft.note(
+            str(instruction), stop_signal=dockerfile.expand(instruction, instruction.arguments, self.variables)
+        )
 
-    def _ignored(self, instruction: Instruction) -> None:
-        self._tell(f"  note: {instruction.keyword} is ignored; {_IGNORED[instruction.keyword]}")
+    def _volume(self, instruction: Instruction) -> None:
+        self._tell(f"  note: {_VOLUME}")
+        added: dict[str, dict[str, str]] = {path: {} for path in dockerfile.words(instruction, self.variables)}
+        self.draft.note(str(instruction), volumes={**(self.draft.run.volumes or {}), **added})
+
+    def _healthcheck(self, instruction: Instruction) -> None:
+        self._tell(f"  note: {_HEALTHCHECK}")
         self.draft.note(str(instruction))
 
     def _maintainer(self, instruction: Instruction) -> None:
         self.draft.note(str(instruction))
 
+    def _run(self, instruction: Instruction) -> None:
+        _refuse(instruction, _RUN)
+
+    def _onbuild(self, instruction: Instruction) -> None:
+        _refuse(instruction, _ONBUILD)
+
     def _copy(self, instruction: Instruction) -> None:
-        for flag in instruction.flags:
-            if flag not in ("chown", "chmod", "link"):
-                _refuse(instruction, f"--{flag} is not supported" + (": copy from the build folder" * (flag == "from")))
-        *patterns, target = words(instruction, self._expanded(instruction)) or ("",)
-        if not patterns:
-            _refuse(instruction, f"{instruction.keyword} needs at least one source and a destination")
-        for pattern in patterns:
-            if "://" in pattern:
-                _refuse(instruction, f"{pattern!r}: nothing is downloaded while building; put the file into the folder")
-        sources = [source for pattern in patterns for source in self._context.match(pattern)]
-        owner = _owner(instruction, self.draft.folders)
-        mode = _mode(instruction)
-        entries = [
-            msgspec.structs.replace(entry, uid=owner[0], gid=owner[1], mode=mode or entry.mode)
-            for entry in self._entries(instruction, sources, target)
-        ]
-        self.draft.add(entries, str(instruction))
-
-    def _entries(self, instruction: Instruction, sources: Sequence[Source], target: str) -> Iterable[Entry]:
-        place = self.draft.look(posixpath.join(self._workdir_now(), target))
-        into_folder = target.endswith(("/", "/.")) or target == "." or place.is_folder
-        if len(sources) > 1 and not into_folder:
-            _refuse(instruction, f"several sources need a destination that ends with '/', not {target!r}")
-        for source in sources:
-            if source.is_folder:
-                yield from self._folder(source, place.path)
-                continue
-            if instruction.keyword == "ADD":
-                self._refuse_archive(instruction, source)
-            yield self._file(source, posixpath.join(place.path, source.name) if into_folder else place.path)
-
-    def _folder(self, top: Source, target: str) -> Iterable[Entry]:
-        if target:
-            yield Entry(target)
-        for source in self._context.walk(top):
-            yield self._file(source, posixpath.join(target, posixpath.relpath(source.path, top.path or ".")))
-
-    def _file(self, source: Source, path: str) -> Entry:
-        if source.is_folder:
-            return Entry(path)
-        if source.link is not None:
-            return Entry(path, target=source.link)
-        return Entry(path, mode=source.portable_mode, source=self._context.opener(source))
-
-    def _refuse_archive(self, instruction: Instruction, source: Source) -> None:
-        if source.link is not None:
-            return
-        with self._context.opener(source)() as file:
-            head = file.read(512)
-        if head.startswith(_ARCHIVES) or head[257:262] == b"ustar":
-            _refuse(instruction, f"{source.path!r} is an archive, which ADD would unpack; unpack it first and COPY it")
+        files = self.files_of(instruction, instruction.flag("from"))
+        copy = build_copy.read(instruction, self.variables, self.draft.folders)
+        target = self.draft.look(posixpath.join(self.working_dir, copy.target))
+        with build_copy.scratch(self.store.root) as spool:
+            self.draft.add(build_copy.entries(copy, files, target, spool), str(instruction), copy.owner or (0, 0))
 
 
-_STEPS: Mapping[str, Callable[[_Builder, Instruction], None]] = {
-    "FROM": _Builder._from,
-    "ARG": _Builder._arg,
-    "ENV": _Builder._env,
-    "LABEL": _Builder._label,
-    "WORKDIR": _Builder._workdir,
-    "USER": _Builder._user,
-    "EXPOSE": _Builder._expose,
-    "ENTRYPOINT": _Builder._entrypoint,
-    "CMD": _Builder._cmd,
-    "STOPSIGNAL": _Builder._stopsignal,
-    "HEALTHCHECK": _Builder._ignored,
-    "VOLUME": _Builder._ignored,
-    "MAINTAINER": _Builder._maintainer,
-    "COPY": _Builder._copy,
-    "ADD": _Builder._copy,
+_STEPS: Mapping[str, Callable[[StageMaker, Instruction], None]] = {
+    "ARG": StageMaker._arg,
+    "ENV": StageMaker._env,
+    "LABEL": StageMaker._label,
+    "WORKDIR": StageMaker._workdir,
+    "USER": StageMaker._user,
+    "EXPOSE": StageMaker._expose,
+    "ENTRYPOINT": StageMaker._entrypoint,
+    "CMD": StageMaker._cmd,
+    "SHELL": StageMaker._shell,
+    "STOPSIGNAL": StageMaker._stopsignal,
+    "HEALTHCHECK": StageMaker._healthcheck,
+    "VOLUME": StageMaker._volume,
+    "MAINTAINER": StageMaker._maintainer,
+    "COPY": StageMaker._copy,
+    "ADD": StageMaker._copy,
+    "RUN": StageMaker._run,
+    "ONBUILD": StageMaker._onbuild,
 }
 
 
 def static_site(context: Context, target: str) -> Iterable[Entry]:
     """The files of a static site below `target`; hidden ones stay out, except `.well-known`."""
-    for source in context.walk(Source("", stat.S_IFDIR | 0o755)):
+    for source in context.walk(Source("", 0o40755)):
         hidden = any(part.startswith(".") and part != ".well-known" for part in source.path.split("/"))
         if hidden or source.path == "Dockerfile":
             continue
-        path = f"{target}/{source.path}"
-        if source.is_folder:
-            yield Entry(path)
-        elif source.link is not None:
-            yield Entry(path, target=source.link)
-        else:
-            yield Entry(path, mode=source.portable_mode, source=context.opener(source))
+        yield build_copy.entry(context, source, f"{target}/{source.path}")
+
+
+def _reference(line: int, name: str) -> Reference:
+    try:
+        return parse_reference(name)
+    except InvalidReference as error:
+        raise DockerfileError(line, f"{name!r}: {error}") from error
 
 
 def _refuse(instruction: Instruction, problem: str) -> NoReturn:
     raise DockerfileError(instruction.line, problem)
-
-
-def _mode(instruction: Instruction) -> int:
-    text = instruction.flags.get("chmod", "0")
-    try:
-        return int(text, 8) & 0o7777
-    except ValueError:
-        _refuse(instruction, f"--chmod={text} is not an octal number such as 755")
-
-
-def _owner(instruction: Instruction, layers: Sequence[str]) -> tuple[int, int]:
-    text = instruction.flags.get("chown", "0:0")
-    user, colon, group = text.partition(":")
-    uid = _number(instruction, layers, "etc/passwd", user)
-    return uid, _number(instruction, layers, "etc/group", group) if colon else uid
-
-
-def _number(instruction: Instruction, layers: Sequence[str], path: str, name: str) -> int:
-    if name.isdecimal() and int(name) < 2**31:
-        return int(name)
-    data = look(layers, path, read_bytes_max=1 << 20).data or b""
-    for line in data.decode("utf-8", "replace").splitlines():
-        fields = line.split(":")
-        if len(fields) > 2 and fields[0] == name and fields[2].isdecimal():
-            return int(fields[2])
-    _refuse(instruction, f"--chown: the image has no {name!r} in /{path}; use a number")

@@ -5,7 +5,7 @@ import os
 import posixpath
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -14,6 +14,7 @@ import msgspec
 
 from fairway.toolkit.oci import beneath
 
+IGNORE_FILE = ".dockerignore"
 _IGNORE_FILE_BYTES_MAX = 1 << 20
 
 
@@ -22,12 +23,19 @@ class ContextError(Exception):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """One thing in the context: `path` is relative to it ("" is the folder itself); `name` is what a copy is called."""
+    """One thing in the context: `path` is relative to it ("" is the folder itself); `name` is what a copy is called.
+
+    What comes out of an image keeps its mode, owner, time and attributes: it is `exact`.
+    """
 
     path: str
     mode: int
     link: str | None = None
     name: str = ""
+    exact: bool = False
+    owner: tuple[int, int] = (0, 0)
+    mtime: int = 0
+    attributes: Mapping[str, bytes] = {}
 
     @property
     def is_folder(self) -> bool:
@@ -36,19 +44,22 @@ class Source(msgspec.Struct, frozen=True):
     @property
     def portable_mode(self) -> int:
         """755 or 644, whatever the umask of the checkout was: what git keeps too."""
+        if self.exact:
+            return stat.S_IMODE(self.mode)
         return 0o755 if self.is_folder or self.mode & 0o111 else 0o644
 
 
 class Context:
     """A folder opened once; every later look goes through it without following links out."""
 
-    def __init__(self, folder: Path, ignore_file: str = ".dockerignore") -> None:
-        """Raises ContextError if `folder` is none."""
+    def __init__(self, folder: Path, ignore_text: str | None = None) -> None:
+        """`ignore_text` stands for the folder's .dockerignore. Raises ContextError if `folder` is none."""
         try:
             self._root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise ContextError(f"{folder}: {error.strerror}") from error
-        self._ignored = ignore_rules(self._ignore_text(ignore_file))
+        text = self.read(IGNORE_FILE, _IGNORE_FILE_BYTES_MAX) or b"" if ignore_text is None else b""
+        self._ignored = ignore_rules(text.decode("utf-8", "replace") if ignore_text is None else ignore_text)
 
     def __enter__(self) -> Self:
         return self
@@ -67,7 +78,7 @@ class Context:
             return (Source("", stat.S_IFDIR | 0o755),)
         if not any(char in path for char in "*?["):
             return (self._followed(path, pattern),)
-        wanted = re.compile(_glob(path) + r"\Z")
+        wanted = re.compile(glob(path) + r"\Z")
         found = tuple(source.path for source in self._below("", path.count("/")) if wanted.match(source.path))
         if not found:
             raise ContextError(f"no file in the build folder matches {pattern!r}")
@@ -168,9 +179,6 @@ class Context:
             )
         return target
 
-    def _ignore_text(self, name: str) -> str:
-        return (self.read(name, _IGNORE_FILE_BYTES_MAX) or b"").decode("utf-8", "replace")
-
 
 def _check_kind(source: Source) -> None:
     if not (stat.S_ISREG(source.mode) or stat.S_ISDIR(source.mode)):
@@ -198,10 +206,10 @@ def _rules(lines: Iterable[str]) -> Iterator[tuple[re.Pattern[str], bool]]:
             continue
         excludes = not rule.startswith("!")
         path = posixpath.normpath(rule.removeprefix("!").strip().lstrip("/"))
-        yield re.compile(_glob(path) + r"(?:/.*)?\Z", re.DOTALL), excludes
+        yield re.compile(glob(path) + r"(?:/.*)?\Z", re.DOTALL), excludes
 
 
-def _glob(pattern: str) -> str:
+def glob(pattern: str) -> str:
     """A path pattern (`*` `?` `[a-z]`, and `**` for any number of folders) as a regular expression."""
     text, position = "", 0
     while position < len(pattern):

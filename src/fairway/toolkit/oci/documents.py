@@ -71,6 +71,9 @@ class RunConfig(msgspec.Struct, frozen=True, omit_defaults=True, rename="pascal"
     working_dir: str | None = None
     labels: Mapping[str, str] | None = None
     stop_signal: str | None = None
+    shell: tuple[str, ...] | None = None
+    volumes: Mapping[str, Mapping[str, str]] | None = None
+    on_build: tuple[str, ...] | None = None
 
 
 class RootFs(msgspec.Struct, frozen=True):

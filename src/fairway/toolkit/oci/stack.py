@@ -56,7 +56,7 @@ def _split(path: str) -> list[str]:
 
 
 def _link(layers: Sequence[str | Path], path: str) -> str | None:
-    handle = _open(layers, path)
+    handle = open_place(layers, path)
     if handle is None:
         return None
     try:
@@ -66,7 +66,7 @@ def _link(layers: Sequence[str | Path], path: str) -> str | None:
 
 
 def _place(layers: Sequence[str | Path], path: str, read_bytes_max: int) -> Place:
-    handle = _open(layers, path)
+    handle = open_place(layers, path)
     if handle is None:
         return Place(path, None if path else stat.S_IFDIR | 0o755)
     try:
@@ -80,8 +80,11 @@ def _place(layers: Sequence[str | Path], path: str, read_bytes_max: int) -> Plac
         os.close(handle)
 
 
-def _open(layers: Sequence[str | Path], path: str) -> int | None:
-    """An O_PATH handle of the topmost entry; `path` contains no links, as `look` resolves them part by part."""
+def open_place(layers: Sequence[str | Path], path: str) -> int | None:
+    """An O_PATH handle of the topmost entry; None when there is none.
+
+    `path` contains no links: `look` resolves them part by part.
+    """
     for layer in layers:
         root = os.open(layer, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -101,6 +104,33 @@ def _open(layers: Sequence[str | Path], path: str) -> int | None:
             return None
         return handle
     return None
+
+
+def names_in(layers: Sequence[str | Path], path: str) -> tuple[str, ...]:
+    """The names in a folder of the stack, sorted; some may be whiteouts' that `open_place` then does not find."""
+    found: set[str] = set()
+    for layer in layers:
+        root = os.open(layer, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            handle = beneath.open_without_links(root, path, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            if _hides_below(root, path):
+                break
+            continue
+        except OSError as error:
+            if error.errno in (errno.ENOTDIR, errno.ELOOP):
+                break
+            raise
+        finally:
+            os.close(root)
+        try:
+            with os.scandir(handle) as entries:
+                found |= {entry.name for entry in entries}
+            if any(name in os.listxattr(handle) for name in _OPAQUE):
+                break
+        finally:
+            os.close(handle)
+    return tuple(sorted(found))
 
 
 def _is_whiteout(handle: int) -> bool:

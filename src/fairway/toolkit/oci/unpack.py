@@ -20,12 +20,12 @@ import msgspec
 
 from fairway.toolkit import linux
 from fairway.toolkit.oci import beneath
+from fairway.toolkit.oci.layers import XATTR_PREFIX
 from fairway.toolkit.oci.members import Limits, Member, members, parts_of
 from fairway.toolkit.oci.streams import BadArchive, LayerReader
 
 WHITEOUT_PREFIX = ".wh."
 OPAQUE_MARK = ".wh..wh..opq"
-_XATTR_PREFIX = "SCHILY.xattr."
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW
 
 
@@ -197,7 +197,7 @@ class _Unpacker:
 
     def _set_attributes(self, handle: int, info: tarfile.TarInfo) -> None:
         for key, value in info.pax_headers.items():
-            name = key.removeprefix(_XATTR_PREFIX)
+            name = key.removeprefix(XATTR_PREFIX)
             if name == key or not (name == "security.capability" or name.startswith("user.")):
                 continue  # never trusted.overlay.*, which would steer the overlay
             if name.startswith("user.overlay.") or (not self._privileged and name.startswith("security.")):
