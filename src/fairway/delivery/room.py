@@ -80,13 +80,14 @@ async def run(
         room.router.answer, log, limits=Limits(idle_timeout_seconds=_IDLE_SECONDS), streamed=room.router.streamed
     )
     try:
-        await server.listen(socket.socket(fileno=os.dup(sock.fileno())), name=ROOM)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(run_reflectors(*room.reflectors))
             await wait_synced(*room.reflectors)
             room.apps.begin()
             room.hooks.begin(room.apps.queue.add)
             room.reports.begin()
+            # Not before: pods of a run that goes on would be told that it is over. They wait in the backlog.
+            await server.listen(socket.socket(fileno=os.dup(sock.fileno())), name=ROOM)
             tasks.create_task(run_whole(ROOM, room.kept.dirty, room.kept.once, clock=clock))
             tasks.create_task(run_keyed("delivery-apps", room.apps.queue, room.apps.reconcile))
             tasks.create_task(run_keyed("delivery-hooks", room.hooks.queue, room.hooks.reconcile))

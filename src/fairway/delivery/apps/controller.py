@@ -23,6 +23,7 @@ from fairway.toolkit import logs
 from fairway.toolkit.clock import Clock
 
 BY_APP = "app"
+_BEHIND_SECONDS = 1.0
 log = logs.get("delivery")
 Raw = dict[str, Any]
 
@@ -60,12 +61,14 @@ class AppController:
         self._url_suffix = url_suffix
         self._hooks = hooks
         self._triggers: dict[ObjectKey, Trigger] = {}
+        self._gone: set[ObjectKey] = set()
+        """Apps that were seen to go."""
 
     def begin(self) -> None:
         """Look at every App once, then at those around which something changes."""
         for app in self._apps.values():
             self.queue.add(app.metadata.key)
-        self._apps.subscribe(lambda key, old, new: self.queue.add(key))
+        self._apps.subscribe(self._changed)
         self._runs.subscribe(self._around)
         self._releases.subscribe(self._around)
 
@@ -87,10 +90,7 @@ class AppController:
         """Do what is to be done now; returns after how many seconds to look at the branch again."""
         app = self._apps.get(key)
         if app is None:
-            self._triggers.pop(key, None)
-            await self._claimant.release_all(key)
-            await self._sources.forget(key)
-            return None
+            return await self._forget_app(key)
         if app.metadata.deletion_timestamp is not None:
             return None
         woken_by = self._triggers.get(key)
@@ -112,6 +112,28 @@ class AppController:
         git_url = "" if app.spec.source.repository else f"{self._git_url}/{key.namespace}/{key.name}.git"
         await self._report(app, status(seen, problems, self._url_suffix, git_url, self._clock.now()))
         return self._sources.again_seconds(app)
+
+    def _changed(self, key: ObjectKey, old: App | None, new: App | None) -> None:
+        if new is None:
+            self._gone.add(key)
+        self.queue.add(key)
+
+    async def _forget_app(self, key: ObjectKey) -> float | None:
+        """Take away what an App had. One that nobody saw go may be new: pushes are taken as soon as the API has it."""
+        if key not in self._gone and await self._exists(key):
+            return _BEHIND_SECONDS
+        self._triggers.pop(key, None)
+        await self._claimant.release_all(key)
+        await self._sources.forget(key)
+        self._gone.discard(key)
+        return None
+
+    async def _exists(self, key: ObjectKey) -> bool:
+        try:
+            await self._client.get(APPS, key.name, key.namespace)
+        except NotFound:
+            return False
+        return True
 
     def _of(self, cache: Any, key: ObjectKey) -> Any:
         return tuple(sorted(cache.by_index(BY_APP, str(key)), key=lambda one: one.spec.number))

@@ -18,10 +18,12 @@ import time
 import urllib.error
 import urllib.request
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 TOKEN_FILE = "/fairway/token/token"
 _ATTEMPTS = 5
+_PATIENCE_SECONDS = 120.0  # a platform that starts again on a busy machine takes its time
 
 
 def say(line: str) -> None:
@@ -30,13 +32,21 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
+def pauses() -> Iterator[float]:
+    """How long to wait after each attempt, while there is still patience for another."""
+    end, pause = time.monotonic() + _PATIENCE_SECONDS, 0.2
+    while time.monotonic() < end:
+        yield pause
+        pause = min(pause * 2, 5.0)
+
+
 def request(task: dict[str, Any], method: str, path: str, body: Any | None = None, length: int = 0) -> Any:
     """An open answer, or None for 404. Ends the program with a line for people when it cannot be had."""
     with open(TOKEN_FILE) as file:
         headers = {"Authorization": "Bearer " + file.read().strip()}
     if body is not None:
         headers["Content-Length"] = str(length)
-    for attempt in range(_ATTEMPTS):
+    for pause in pauses():
         if body is not None:
             body.seek(0)
         try:
@@ -51,7 +61,7 @@ def request(task: dict[str, Any], method: str, path: str, body: Any | None = Non
             problem: Exception = error
         except OSError as error:
             problem = error
-        time.sleep(0.2 * 2**attempt)
+        time.sleep(pause)
     sys.exit(f"cannot reach the platform: {problem}")
 
 
