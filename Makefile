@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh Debian machine: `make demo` and `make test`.
 #   make demo              set up, start a cluster, apply examples/, show the live URLs   (ARGS=--once: check them and stop)
-#   make test              set up, run every test
+#   make test              set up, run every test, by WORKERS processes (3: most of them wait most of the time)
 #   make check             format, lint, types, layers
 #   make many-pods         300 real pods at once come, answer, and go
 #   make bench             every benchmark, as tables (make bench-api, bench-delivery, …: one of them)
@@ -8,13 +8,14 @@ VENV := .venv
 BIN  := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
 ARGS ?=
+WORKERS ?= 3
 
 .PHONY: setup demo test test-runtimes check bench bench-api bench-edge soak-edge bench-node bench-delivery many-pods format golden clean
 setup: $(VENV)/.setup
 demo: setup
 	@$(SUDO) $(BIN)/fairway demo --state-dir .fairway/demo $(ARGS)
 test: $(VENV)/.setup-dev
-	$(SUDO) $(BIN)/python -m pytest $(ARGS)
+	$(SUDO) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=40 $(ARGS)
 # The runtimes' suite by each runtime and as each kind of user (minutes; `make test` has their contract in every mode).
 NODE_TESTS := $(filter-out %_modes.py %_cgroup2.py %_resize.py,$(wildcard tests/engine/kubelet/test_runtime_*.py))
 test-runtimes: $(VENV)/.setup-dev

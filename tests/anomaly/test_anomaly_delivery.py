@@ -10,14 +10,13 @@ import os
 import random
 import signal
 import ssl
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import cluster
 import pytest
+import shared
 from app_site import Person
 from load import load
 
@@ -36,9 +35,7 @@ build:
 @pytest.fixture
 def person(tmp_path: Path) -> Iterator[Person]:
     made = cluster.new(tmp_path / "state")
-    for base in ("nginx", "python"):
-        command = [sys.executable, "-m", "fairway.processes.main", "image", "build", "--base", base]
-        subprocess.run([*command, "--state-dir", str(made.state_dir)], check=True, capture_output=True)
+    shared.bases(made.state_dir, "nginx", "python")
     made.start()
     yield Person(made, tmp_path)
     print(made.kubectl("get", "apps,pipelineruns,jobs,pods,releases", check=False))  # shown when the test failed

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import shared
 from live_api import Live, live_api
 
 from fairway.processes import descriptions
@@ -50,11 +51,12 @@ def cache_folder() -> Path:
 def suites() -> Suites:
     """Install from the registries whatever is not there yet."""
     folder = cache_folder()
-    if not (folder / "complete").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        _install(folder)
-        (folder / "complete").touch()
+    with shared.alone("suites"):
+        if not (folder / "complete").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            _install(folder)
+            (folder / "complete").touch()
     return Suites(folder)
 
 
@@ -92,6 +94,7 @@ def _run(command: list[str]) -> None:
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """A fresh server with its controllers, and with the descriptions that `make setup` fetches."""
-    assert descriptions.main() == 0
+    with shared.alone("descriptions"):
+        assert descriptions.main() == 0
     with live_api(tmp_path_factory.mktemp("live")) as found:
         yield found

@@ -8,10 +8,11 @@ from typing import Any
 
 import cluster
 import pytest
+import shared
 from foreign_suites import CONTAINER_TESTS, HERE, PYTEST, SUITES, passes
 from live_api import Live
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]  # the first test installs the clients
 
 # Stands for the images of kr8s' tests; it ends when it is told to, which a lone `sleep` does not.
 DOCKERFILE = """FROM busybox
@@ -48,8 +49,7 @@ spec:
 def real_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[cluster.Cluster]:
     """With the images that the tests name, made here, and a web server called `web`."""
     instance = cluster.new(tmp_path_factory.mktemp("real"))
-    for base in ("busybox", "nginx"):
-        _image(instance.state_dir, "--base", base)
+    shared.bases(instance.state_dir, "busybox", "nginx")
     folder = tmp_path_factory.mktemp("image")
     (folder / "Dockerfile").write_text(DOCKERFILE)
     _image(instance.state_dir, *(part for name in NAMES for part in ("-t", name)), str(folder))

@@ -12,7 +12,7 @@ import pytest
 from foreign_suites import CONTAINER_TESTS, HERE, PYTEST, SUITES, passes
 from live_api import Live, live_api
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]  # the first test installs the clients
 
 
 def suite(suites: Any, folder: Path, name: str, tests: Sequence[str], *options: str) -> None:

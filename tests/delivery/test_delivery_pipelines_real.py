@@ -1,8 +1,6 @@
 """Pipelines in a real cluster: real pods, files, processes, and an engine that is killed in the middle."""
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +8,8 @@ from typing import Any
 
 import cluster
 import pytest
-from app_site import Person
+import shared
+from app_site import Person, Pushing
 from stand_ins import stand_ins
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
@@ -41,9 +40,7 @@ test:
 def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     folder = tmp_path_factory.mktemp("pipelines")
     made = cluster.new(folder / "state")
-    for base in ("busybox", "nginx", "python"):
-        command = [sys.executable, "-m", "fairway.processes.main", "image", "build", "--base", base]
-        subprocess.run([*command, "--state-dir", str(made.state_dir)], check=True, capture_output=True, timeout=600)
+    shared.bases(made.state_dir, "busybox", "nginx", "python")
     stand_ins(made.state_dir / "images")
     made.start()
     yield Person(made, folder)
@@ -82,12 +79,22 @@ def until(person: Person, run: str, *phases: str) -> dict[str, Any]:
     return waited(look, lambda status: status.get("phase") in phases, f"{run} {phases}")  # type: ignore[no-any-return]
 
 
-def waited(look: Callable[[], Any], wanted: Callable[[Any], object], what: str) -> Any:
+def waited(
+    look: Callable[[], Any], wanted: Callable[[Any], object], what: str, evidence: Callable[[], str] = str
+) -> Any:
+    """What `look` finds once it is as `wanted`; `evidence` tells more when that never comes."""
     deadline = time.monotonic() + 90
     while not wanted(found := look()):
-        assert time.monotonic() < deadline, f"never came: {what}; last seen: {found}"
+        assert time.monotonic() < deadline, f"never came: {what}; last seen: {found}\n{evidence()}"
         time.sleep(0.1)
     return found
+
+
+def story(person: Person, pushing: Pushing) -> str:
+    """All that may tell why a push does not lead to its job."""
+    shown = [person.cluster.kubectl("get", "apps,runs,jobs,pods,events", "-A", "-o", "wide", check=False)]
+    shown += [person.cluster.kubectl("get", "runs", "-A", "-o", "yaml", check=False), person.cluster.log(40000)]
+    return "\n".join([f"push ended: {pushing.process.poll()}; it said:", pushing.said, *shown])
 
 
 def processes(mark: str) -> list[str]:
@@ -112,11 +119,11 @@ def test_jobs_pass_on_what_they_make_and_nothing_leaks(person: Person) -> None:
     said = person.push(folder)
     assert "runs before=0" in said and "password=[masked] coded=[masked]" in said and SECRET not in said
     assert "is live (v1)" in said, said
-    assert f"<h1>{first[:8]}</h1>" in person.page("site.corp.com")
+    person.shows("site.corp.com", f"<h1>{first[:8]}</h1>\n")
     second = person.commit(folder, "second")
     said = person.push(folder)
     assert "runs before=x" in said and "cache stamp is here" in said
-    assert f"<h1>{second[:8]}</h1>" in person.page("site.corp.com")
+    person.shows("site.corp.com", f"<h1>{second[:8]}</h1>\n")
     logs = person.cluster.state_dir.rglob("*.log")
     assert not [path for path in logs if SECRET.encode() in path.read_bytes()]
 
@@ -126,16 +133,18 @@ def test_a_run_goes_on_while_the_engine_is_killed(person: Person) -> None:
     folder = repository(person, "steady")
     script = "stages: [build]\nbuild: {script: [echo begun, sleep 4, mkdir dist, echo hi > dist/index.html]}"
     person.commit(folder, "first", **{".fairway.yml": script})
-    process = subprocess.Popen(["git", "push", "-q", "fairway", "main"], cwd=folder, stderr=subprocess.DEVNULL)
-    waited(
-        lambda: person.cluster.objects("jobs"),
-        lambda jobs: any(job["metadata"]["name"] == "steady-1-build" for job in jobs),
-        "the job",
-    )
-    os.kill(person.cluster.engine_pid(), 9)
-    process.wait(30)  # the pusher's connection is gone; the run is not
+    with person.pushing(folder) as pushing:
+        waited(
+            lambda: person.cluster.objects("jobs"),
+            lambda jobs: any(job["metadata"]["name"] == "steady-1-build" for job in jobs),
+            "the job",
+            lambda: story(person, pushing),
+        )
+        os.kill(person.cluster.engine_pid(), 9)
+        pushing.ended()  # the pusher's connection is gone; the run is not
     status = until(person, "steady-1", "Succeeded", "Failed")
-    assert status["phase"] == "Succeeded" and status["image"] and status["steps"][0]["attempt"] == 1
+    assert status["phase"] == "Succeeded" and status["image"], story(person, pushing)
+    assert status["steps"][0]["attempt"] == 1, status
     log = next(person.cluster.state_dir.rglob("logs/default/steady-1/build.log")).read_text()
     assert log.count("begun\n") == 2  # once as the command, once as what it wrote
 
@@ -145,13 +154,14 @@ def test_cancelling_ends_the_process_tree(person: Person) -> None:
     folder = repository(person, "slow")
     script = "stages: [build]\nbuild: {script: ['(sleep 98765 &) ; sleep 98765']}"
     person.commit(folder, "first", **{".fairway.yml": script})
-    process = subprocess.Popen(["git", "push", "-q", "fairway", "main"], cwd=folder, stderr=subprocess.DEVNULL)
-    waited(lambda: processes("98765"), lambda found: len(found) == 2, "the processes")
-    person.cluster.kubectl("patch", "pipelinerun", "slow-1", "--type=merge", "-p", '{"spec": {"cancelled": true}}')
-    status = until(person, "slow-1", "Cancelled", "Succeeded", "Failed")
-    assert status["phase"] == "Cancelled" and status["steps"][0]["phase"] == "Cancelled"
-    assert not processes("98765")
-    process.wait(30)
+    with person.pushing(folder) as pushing:
+        two = "the two processes"
+        waited(lambda: processes("98765"), lambda found: len(found) == 2, two, evidence=lambda: story(person, pushing))
+        person.cluster.kubectl("patch", "pipelinerun", "slow-1", "--type=merge", "-p", '{"spec": {"cancelled": true}}')
+        status = until(person, "slow-1", "Cancelled", "Succeeded", "Failed")
+        assert status["phase"] == "Cancelled" and status["steps"][0]["phase"] == "Cancelled"
+        assert not processes("98765")
+        assert "Cancelled" in pushing.ended()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import controllers_world
 import pytest
-from controllers_world import BROKEN_IMAGE, NODE
+from controllers_world import BROKEN_IMAGE
 from delivery_world import delivery_world
 
 from fairway.delivery.config import Config
@@ -16,9 +16,8 @@ from fairway.delivery.kinds.apps import App, environments
 from fairway.delivery.kinds.resources import APPS, RELEASES
 from fairway.delivery.releases.controller import run_releases
 from fairway.delivery.releases.create import ReleaseWorld, create_release
-from fairway.kube.api.meta import micro_timestamp
 from fairway.kube.api.noun import decode
-from fairway.kube.api.resource import DEPLOYMENTS, INGRESSES, LEASES, SECRETS, SERVICES
+from fairway.kube.api.resource import DEPLOYMENTS, INGRESSES, SECRETS, SERVICES
 from fairway.kube.client.client import ApiClient
 from fairway.toolkit.clock import SystemClock
 from fairway.toolkit.http_client import HttpClient, unix_connector
@@ -64,20 +63,11 @@ async def cluster(tmp_path: Path) -> AsyncIterator[controllers_world.Cluster]:
 
 
 async def make_app(cluster: controllers_world.Cluster, name: str) -> App:
-    await heartbeat(cluster)
     raw = {"apiVersion": "fairway.dev/v1alpha1", "kind": "App", "metadata": {"name": name, "namespace": "default"}}
     spec = {"domains": [f"{name}.example.com"], "env": [{"name": "A", "value": "1"}]}
     app = decode(App, await cluster.client.create(APPS, {**raw, "spec": spec}))
     await Claimant(cluster.client).claim(app, [f"{name}.example.com"])
     return app
-
-
-async def heartbeat(cluster: controllers_world.Cluster) -> None:
-    """The pretended node lives longer than the time after which a silent one counts as lost."""
-    metadata = {"name": NODE, "namespace": "kube-node-lease"}
-    spec = {"holderIdentity": NODE, "renewTime": micro_timestamp(SystemClock().now())}
-    lease = {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata, "spec": spec}
-    await cluster.client.apply(LEASES, lease, field_manager="kubelet")
 
 
 async def release(client: ApiClient, folder: Path, app: App, run: int, image: str) -> str:

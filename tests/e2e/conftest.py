@@ -1,20 +1,18 @@
 """One cluster for all tests of the path; base images are built once."""
 
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import cluster
 import pytest
+import shared
 import space
 
 
 @pytest.fixture(scope="session")
 def fairway_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[cluster.Cluster]:
     instance = cluster.new(tmp_path_factory.mktemp("cluster"))
-    build_bases(instance.state_dir)
+    shared.bases(instance.state_dir, "busybox", "nginx", "python")
     instance.start()
     yield instance
     instance.stop()
@@ -27,9 +25,3 @@ def kubectl(fairway_cluster: cluster.Cluster, request: pytest.FixtureRequest) ->
     fairway_cluster.kubectl("create", "namespace", namespace)
     yield space.Kubectl(fairway_cluster, namespace)
     fairway_cluster.kubectl("delete", "namespace", namespace, "--timeout=60s")
-
-
-def build_bases(state_dir: Path) -> None:
-    for base in ("busybox", "nginx", "python"):
-        command = [sys.executable, "-m", "fairway.processes.main", "image", "build", "--base", base]
-        subprocess.run([*command, "--state-dir", str(state_dir)], check=True, capture_output=True, timeout=600)

@@ -1,11 +1,10 @@
 """What the pods of a build reach in a real cluster, and what not: a job tries it all and says so."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import cluster
 import pytest
+import shared
 from app_site import Person
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
@@ -38,9 +37,7 @@ build:
 def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     folder = tmp_path_factory.mktemp("builds")
     made = cluster.new(folder / "state")
-    for base in ("busybox", "nginx", "python"):
-        command = [sys.executable, "-m", "fairway.processes.main", "image", "build", "--base", base]
-        subprocess.run([*command, "--state-dir", str(made.state_dir)], check=True, capture_output=True, timeout=600)
+    shared.bases(made.state_dir, "busybox", "nginx", "python")
     made.start()
     yield Person(made, folder)
     made.stop()

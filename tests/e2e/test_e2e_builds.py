@@ -1,11 +1,10 @@
 """Images that a cluster makes itself: they are in its registry, and Dockerfiles may run commands."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import cluster
 import pytest
+import shared
 from app_site import Person
 
 from fairway.toolkit.oci.store import ImageStore
@@ -30,9 +29,7 @@ EXPOSE 80
 def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     folder = tmp_path_factory.mktemp("builds")
     made = cluster.new(folder / "state")
-    for base in ("nginx", "python"):
-        command = [sys.executable, "-m", "fairway.processes.main", "image", "build", "--base", base]
-        subprocess.run([*command, "--state-dir", str(made.state_dir)], check=True)
+    shared.bases(made.state_dir, "nginx", "python")
     made.start()
     yield Person(made, folder)
     made.stop()
@@ -43,7 +40,7 @@ def test_what_is_built_is_in_the_registry(person: Person) -> None:
     person.fairway("app", "create", "site", "--domain", "site.example.com", "--remote", folder=site)
     commit = person.commit(site, **{"index.html": "one"})
     person.push(site)
-    assert person.page("site.example.com") == "one"
+    person.shows("site.example.com", "one")
     tag = person.cluster.state_dir / "images/links/registry/default/site/_tags" / commit
     image = person.cluster.objects("deployments")[0]["spec"]["template"]["spec"]["containers"][0]["image"]
     assert image == f"registry.fairway.local/default/site@{tag.read_text()}"
@@ -66,9 +63,9 @@ spec:
     person.cluster.kubectl("wait", "app/made", "--for=jsonpath={.status.gitUrl}", "--timeout=20s")
     person.fairway("app", "remote", "made", folder=made)
     person.commit(made, **{"Dockerfile": DOCKERFILE, "note.txt": "world"})
-    said = person.push(made)
-    assert person.page("made.example.com") == "hello blue world", said
-    assert person.page("made.example.com", "/note.txt") == "world"
+    person.push(made)
+    person.shows("made.example.com", "hello blue world")
+    person.shows("made.example.com", "world", "/note.txt")
     environment = person.page("made.example.com", "/env.txt")
     assert "COLOUR=blue" in environment and "hunter2" not in environment and "FAIRWAY" not in environment
     assert "token" not in person.page("made.example.com", "/seen.txt")

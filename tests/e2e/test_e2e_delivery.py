@@ -1,13 +1,12 @@
 """From a commit to a live domain on a real cluster: real git, real images, real pods, real TLS."""
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 
 import cluster
 import pytest
+import shared
 from app_site import Person
 
 pytestmark = pytest.mark.real
@@ -17,8 +16,7 @@ pytestmark = pytest.mark.real
 def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     folder = tmp_path_factory.mktemp("delivery")
     made = cluster.new(folder / "state")
-    command = [sys.executable, "-m", "fairway.processes.main", "image", "build", "--base", "nginx"]
-    subprocess.run([*command, "--state-dir", str(made.state_dir)], check=True)
+    shared.bases(made.state_dir, "nginx", "python")
     made.start()
     yield Person(made, folder)
     made.stop()
@@ -41,11 +39,11 @@ def test_a_push_is_live_and_the_next_one_too_and_back_again(person: Person) -> N
     person.commit(site, "first", **{"index.html": "<h1>one</h1>", "about/index.html": "about"})
     said = person.push(site)
     assert "remote: -----> " in said and "site.corp.com" in said, said
-    assert person.page("site.corp.com") == "<h1>one</h1>"
-    assert person.page("site.corp.com", "/about/") == "about"
+    person.shows("site.corp.com", "<h1>one</h1>")
+    person.shows("site.corp.com", "about", "/about/")
     person.commit(site, "second", **{"index.html": "<h1>two</h1>"})
     person.push(site)
-    assert person.page("site.corp.com") == "<h1>two</h1>"
+    person.shows("site.corp.com", "<h1>two</h1>")
     person.fairway("rollback", "marketing-site")
     until(lambda: person.page("site.corp.com"), lambda text: text == "<h1>one</h1>", "the first version again")
     listed = person.fairway("releases", "marketing-site")
@@ -73,7 +71,8 @@ spec: {domains: [a.example.com, b.example.com, c.example.org], replicas: 2}
     assert app["gitUrl"] in person.git(site, "remote", "-v")
     person.commit(site, **{"index.html": "by hand"})
     person.push(site)
-    assert [person.page(host) for host in ("a.example.com", "b.example.com", "c.example.org")] == ["by hand"] * 3
+    for host in ("a.example.com", "b.example.com", "c.example.org"):
+        person.shows(host, "by hand")
     pods = person.cluster.objects("pods", "-l", "fairway.dev/app=by-hand")
     assert len(pods) == 2
 
@@ -84,11 +83,11 @@ def test_deploy_sends_a_folder_that_is_no_repository(person: Person) -> None:
     (folder / "index.html").write_text("plain")
     said = person.fairway("deploy", str(folder), "--domain", "plain.example.com")
     assert "plain.example.com" in said
-    assert person.page("plain.example.com") == "plain"
+    person.shows("plain.example.com", "plain")
     assert "nothing changed" in person.fairway("deploy", str(folder))
     (folder / "index.html").write_text("changed")
     person.fairway("deploy", str(folder))
-    assert person.page("plain.example.com") == "changed"
+    person.shows("plain.example.com", "changed")
 
 
 def test_a_domain_that_is_taken_is_refused_and_the_first_owner_serves_on(person: Person) -> None:
@@ -98,7 +97,7 @@ def test_a_domain_that_is_taken_is_refused_and_the_first_owner_serves_on(person:
     )
     assert "by-hand" in shown
     person.fairway("app", "delete", "thief", "--yes")
-    assert person.page("a.example.com") == "by hand"
+    person.shows("a.example.com", "by hand")
 
 
 def test_variables_and_secrets_make_releases_and_never_show(person: Person) -> None:
@@ -203,4 +202,4 @@ def test_a_deleted_app_takes_everything_with_it(person: Person) -> None:
         ),
         "the end of everything",
     )
-    assert person.page("a.example.com") == ""
+    person.shows("a.example.com", "")

@@ -11,6 +11,7 @@ from typing import Any
 
 import cluster
 import pytest
+import shared
 import yaml
 from app_site import Person
 from cluster import Cluster
@@ -26,6 +27,7 @@ REGISTRY = "10.96.0.20"
 def foreign(tmp_path: Path) -> Iterator[Cluster]:
     made = cluster.new(tmp_path / "cluster")
     made.flags = ("--egress", "none", "--no-delivery")
+    shared.bases(made.state_dir, "nginx", "python")
     made.start()
     yield made
     made.stop()
@@ -94,8 +96,7 @@ def command(foreign: Cluster, folder: Path) -> list[str]:
 
 def test_a_push_is_live_in_a_cluster_of_somebody_else(foreign: Cluster, tmp_path: Path) -> None:
     foreign.apply((ROOT / "docs" / "run-delivery.yaml").read_text())
-    words = ("image", "build", "--base", "nginx", "--state-dir", str(tmp_path / "delivery"))
-    subprocess.run([*FAIRWAY, *words], check=True, capture_output=True)
+    shared.bases(tmp_path / "delivery", "nginx")
     person, log = Person(foreign, tmp_path), tmp_path / "delivery.log"
     with log.open("w") as file:
         running = subprocess.Popen(command(foreign, tmp_path), stdout=file, stderr=file)
@@ -106,7 +107,7 @@ def test_a_push_is_live_in_a_cluster_of_somebody_else(foreign: Cluster, tmp_path
             person.commit(site, **{"index.html": "<h1>one</h1>"})
             said = person.push(site)
             assert "shop.example.com" in said, said + log.read_text()
-            assert person.page("shop.example.com") == "<h1>one</h1>"
+            person.shows("shop.example.com", "<h1>one</h1>")
             (pod,) = foreign.objects("pods", "-l", "fairway.dev/app=shop")
             image = pod["spec"]["containers"][0]["image"]
             assert image.startswith(f"{REGISTRY}/fairway/default/shop@sha256:")
@@ -115,7 +116,7 @@ def test_a_push_is_live_in_a_cluster_of_somebody_else(foreign: Cluster, tmp_path
             running = subprocess.Popen(command(foreign, tmp_path), stdout=file, stderr=file)
             person.commit(site, **{"index.html": "<h1>two</h1>"})
             until(lambda: "shop.example.com" in person.push(site, check=False), "the endpoint never came back")
-            assert person.page("shop.example.com") == "<h1>two</h1>"
+            person.shows("shop.example.com", "<h1>two</h1>")
             person.fairway("rollback", "shop")
             until(lambda: person.page("shop.example.com") == "<h1>one</h1>", "the first version did not come back")
         finally:

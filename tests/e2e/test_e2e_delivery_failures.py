@@ -3,14 +3,14 @@
 import http.client
 import json
 import ssl
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import cluster
 import pytest
+import shared
 from app_site import Person
 
 pytestmark = pytest.mark.real
@@ -23,8 +23,7 @@ SLEEPS = 'FROM nginx\nEXPOSE 99\nCMD ["sleep", "1000"]\n'
 def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     folder = tmp_path_factory.mktemp("failures")
     made = cluster.new(folder / "state")
-    command = [sys.executable, "-m", "fairway.processes.main", "image", "build", "--base", "nginx"]
-    subprocess.run([*command, "--state-dir", str(made.state_dir)], check=True, capture_output=True)
+    shared.bases(made.state_dir, "nginx", "python")
     made.start()
     yield Person(made, folder)
     made.stop()
@@ -69,11 +68,11 @@ def test_the_old_version_serves_on(person: Person, name: str, dockerfile: str, t
     person.commit(folder, "bad", Dockerfile=dockerfile)
     said = person.push(folder)
     assert all(one in said for one in told), said
-    assert person.page(f"{name}.test") == f"{name} works"
+    person.shows(f"{name}.test", f"{name} works")
     (folder / "Dockerfile").unlink()
     person.commit(folder, "good again", **{"index.html": "mended"})
     assert "is live" in person.push(folder)
-    assert person.page(f"{name}.test") == "mended"
+    person.shows(f"{name}.test", "mended")
 
 
 def test_pushes_that_deploy_nothing_say_so(person: Person) -> None:
@@ -87,7 +86,7 @@ def test_pushes_that_deploy_nothing_say_so(person: Person) -> None:
     person.commit(folder, "words only [skip ci]", **{"index.html": "skipped"})
     assert "asks for no run" in person.push(folder)
     assert '"main" is the branch that is deployed' in person.push(folder, "fairway", ":main", check=False)
-    assert person.page("quiet.test") == "quiet works"
+    person.shows("quiet.test", "quiet works")
 
 
 def test_a_forced_push_of_an_older_commit_is_a_new_release_of_it(person: Person) -> None:
@@ -96,7 +95,7 @@ def test_a_forced_push_of_an_older_commit_is_a_new_release_of_it(person: Person)
     assert "is live (v2)" in person.push(folder)
     person.git(folder, "reset", "--quiet", "--hard", "HEAD~1")
     assert "is live (v3)" in person.push(folder, "--force", "fairway", "main")
-    assert person.page("forced.test") == "forced works"
+    person.shows("forced.test", "forced works")
 
 
 def test_an_empty_repository_says_what_to_commit(person: Person) -> None:
@@ -114,10 +113,11 @@ def test_a_domain_moves_from_one_app_to_another(person: Person) -> None:
     until(
         lambda: person.fairway("app", "show", "taker"), lambda text: "is taken by default/giver" in text, "the refusal"
     )
-    assert person.page("moving.test") == "giver works"
+    person.shows("moving.test", "giver works")
     app(person, "giver", domains=["giver.test"])
     until(lambda: person.page("moving.test"), lambda text: text == "taker works", "the domain at its new App")
-    assert person.page("giver.test") == "giver works" and folder.exists()
+    person.shows("giver.test", "giver works")
+    assert folder.exists()
 
 
 def test_two_apps_of_one_repository(person: Person) -> None:
@@ -128,19 +128,16 @@ def test_two_apps_of_one_repository(person: Person) -> None:
     for name, text in (("left", "A"), ("right", "B")):
         person.fairway("app", "remote", name, folder=folder)
         assert "is live (v1)" in person.push(folder)
-        assert person.page(f"{name}.test") == text
+        person.shows(f"{name}.test", text)
 
 
 def test_an_app_deleted_in_the_middle_of_a_rollout_is_gone(person: Person) -> None:
     folder = live(person, "short", deploy={"progressDeadlineSeconds": 600})
     person.commit(folder, "never ready", Dockerfile=SLEEPS)
     with person.pushing(folder) as pushing:
-        assert pushing.stdout is not None
-        for line in pushing.stdout:
-            if "Releasing v2" in line:
-                break
+        until(lambda: pushing.said, lambda said: "Releasing v2" in said, "the rollout")
         person.fairway("app", "delete", "short", "--yes")
-        rest = pushing.stdout.read()
+        rest = pushing.ended()
     assert "is gone" in rest, rest
     kinds = "deployments,replicasets,pods,services,ingresses,releases,pipelineruns,domains,secrets,jobs"
     until(
@@ -156,15 +153,12 @@ def test_a_namespace_deleted_in_the_middle_is_gone_and_its_domain_free(person: P
     person.fairway("app", "create", "site", "-n", "team", "--domain", "team.test", "--remote", folder=folder)
     person.commit(folder, "never ready", Dockerfile=SLEEPS)
     with person.pushing(folder) as pushing:
-        assert pushing.stdout is not None
-        for line in pushing.stdout:
-            if "Releasing v1" in line:
-                break
+        until(lambda: pushing.said, lambda said: "Releasing v1" in said, "the rollout")
         person.cluster.kubectl("delete", "namespace", "team", "--timeout=60s")
-        rest = pushing.stdout.read()
+        rest = pushing.ended()
     assert "is gone" in rest or "fail" in rest, rest
     live(person, "heir", domains=["team.test"])
-    assert person.page("team.test") == "heir works"
+    person.shows("team.test", "heir works")
 
 
 def test_a_quota_is_told(person: Person) -> None:
@@ -249,8 +243,9 @@ def test_many_pushes_at_once_end_with_the_newest_live(person: Person) -> None:
         person.fairway("app", "remote", "busy", folder=clone)
         person.commit(clone, f"change {number}", **{"index.html": f"version {number}"})
         pushes.append((number, clone))
-    running = [(number, person.pushing(clone)) for number, clone in pushes]
-    said = {number: process.communicate(timeout=120)[0] for number, process in running}
-    won = [number for number, process in running if process.returncode == 0]
+    with ExitStack() as stack:
+        running = [(number, stack.enter_context(person.pushing(clone))) for number, clone in pushes]
+        said = {number: pushing.ended(120) for number, pushing in running}
+    won = [number for number, pushing in running if pushing.process.returncode == 0]
     assert len(won) == 1, said
-    assert person.page("busy.test") == f"version {won[0]}", said[won[0]]
+    person.shows("busy.test", f"version {won[0]}")

@@ -48,7 +48,7 @@ def ran(instance: Cluster, folder: Path, *command: str, check: bool = True) -> s
     quiet = ("env", "-u", "GIT_SSL_CAINFO", "GIT_TERMINAL_PROMPT=0")
     identity = ("-c", "user.name=person", "-c", "user.email=person@example.com") if command[0] == "git" else ()
     words = (*enter, *quiet, command[0], *identity, *command[1:])
-    done = subprocess.run([*instance.prefix, *words], capture_output=True, text=True, timeout=180, check=False)
+    done = subprocess.run([*instance.prefix, *words], capture_output=True, text=True, timeout=280, check=False)
     text = done.stdout + done.stderr
     assert not check or done.returncode == 0, f"{text}\n{instance.log()}"
     return text

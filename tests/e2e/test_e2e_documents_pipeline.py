@@ -6,7 +6,6 @@ import json
 import os
 import ssl
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from typing import Any
 import cluster
 import msgspec
 import pytest
+import shared
 from app_site import Person
 from oci_registry import HTPASSWD, PASSWORD
 from stand_ins import stand_ins
@@ -97,9 +97,7 @@ def person(tmp_path_factory: pytest.TempPathFactory, harbor: Harbor) -> Iterator
     trusted = made.state_dir / "registries" / HARBOR
     trusted.mkdir(parents=True)
     (trusted / "ca.crt").write_bytes((harbor.folder / "ca.crt").read_bytes())
-    for base in ("busybox", "nginx", "python"):
-        command = [sys.executable, "-m", "fairway.processes.main", "image", "build", "--base", base]
-        subprocess.run([*command, "--state-dir", str(made.state_dir)], check=True, capture_output=True, timeout=600)
+    shared.bases(made.state_dir, "busybox", "nginx", "python")
     stand_ins(made.state_dir / "images")
     made.start()
     yield Person(made, folder)

@@ -223,4 +223,7 @@ def haproxies() -> Iterator[int]:
 
 def listens(pid: int, port: int) -> bool:
     """Whether a process's HAProxy was told to serve a port."""
-    return f"tcp-127.0.0.1-{port}\n" in Path(f"/proc/{pid}/cwd/../haproxy.cfg").read_text()
+    try:
+        return f"tcp-127.0.0.1-{port}\n" in Path(f"/proc/{pid}/cwd/../haproxy.cfg").read_text()
+    except OSError:
+        return False  # it is gone, and was of another cluster

@@ -117,7 +117,7 @@ def processes() -> list[str]:
             uid = folder.stat().st_uid if folder.name.isdecimal() else 0
         except FileNotFoundError:
             continue
-        if uid == ordinary_user.UID or uid >= ordinary_user.FIRST_SUBORDINATE:
+        if uid == ordinary_user.UID or 0 <= uid - ordinary_user.FIRST_SUBORDINATE < ordinary_user.SUBORDINATES:
             found.append(folder.name)
     return found
 
@@ -132,7 +132,7 @@ def test_a_pod_behind_its_domain_without_root(rootless: Cluster, request: pytest
     assert rootless.kubectl("exec", "web", "--", "id", "-u").strip() == "0"
     rootless.kubectl("delete", "pod", "web", "--wait=true", "--timeout=20s")
     run(rootless, "down")
-    rootless.process.wait(10)
+    rootless.process.wait(30)
     assert processes() == []
     assert not [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(rootless.state_dir) in line]
     assert os.stat(rootless.state_dir).st_uid == ordinary_user.UID

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import cluster
 import pytest
-
-from fairway.processes.main import main
+import shared
 
 pytestmark = pytest.mark.real
 
@@ -13,7 +12,7 @@ pytestmark = pytest.mark.real
 @pytest.mark.parametrize("runtime", ["native", "crun", "runc"])
 def test_a_cluster_runs_pods_by_each_runtime(tmp_path: Path, runtime: str) -> None:
     made = cluster.new(tmp_path / "state")
-    assert main(["image", "build", "--base", "busybox", "--state-dir", str(made.state_dir)]) == 0
+    shared.bases(made.state_dir, "busybox")
     made.flags = (*made.flags, "--runtime", runtime)
     made.start()
     try:

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import shared
 import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -327,7 +328,8 @@ def haproxies(request: pytest.FixtureRequest) -> Callable[[str], Binary]:
 
             return find(str(get_haproxy_binary()))
         if name == "debian12":
-            return find(str(_debian_12(request.config.cache.mkdir("haproxy-debian"))))
+            with shared.alone("haproxy-debian"):
+                return find(str(_debian_12(request.config.cache.mkdir("haproxy-debian"))))
         assert _DEBIAN_13.exists(), f"tools/haproxy_from_debian {_DEBIAN_13.parent} puts it there"
         return find(str(_DEBIAN_13))
 

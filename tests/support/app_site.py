@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,41 @@ from cluster import Cluster
 from fairway.certificates import authority
 from fairway.processes import probe_url
 from fairway.processes.instance import Address
+
+_SHOWN_SECONDS = 60
+
+
+class Pushing:
+    """A push that ends with the `with` at the latest, whatever happens there; what it says goes to a file."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self._terminal = folder.with_suffix(".terminal")
+        with self._terminal.open("wb") as terminal:
+            self.process = subprocess.Popen(
+                ["git", "push", "fairway", "main"],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=terminal,
+                stderr=subprocess.STDOUT,
+            )
+
+    def __enter__(self) -> "Pushing":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    @property
+    def said(self) -> str:
+        """What the terminal shows by now."""
+        return self._terminal.read_text(errors="replace")
+
+    def ended(self, seconds: float = 60) -> str:
+        """What the terminal shows at its end."""
+        self.process.wait(seconds)
+        return self.said
 
 
 class Person(msgspec.Struct, frozen=True):
@@ -57,16 +93,9 @@ class Person(msgspec.Struct, frozen=True):
         """`git push fairway main`; what the terminal shows."""
         return self.git(folder, "push", *(arguments or ("fairway", "main")), check=check)
 
-    def pushing(self, folder: Path) -> "subprocess.Popen[str]":
-        """`git push fairway main` that goes on while the test does something else; its terminal is `stdout`."""
-        return subprocess.Popen(
-            ["git", "push", "fairway", "main"],
-            cwd=folder,
-            env=self._environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    def pushing(self, folder: Path) -> "Pushing":
+        """`git push fairway main` that goes on while the test does something else."""
+        return Pushing(folder, self._environment())
 
     def git(self, folder: Path, *arguments: str, check: bool = True) -> str:
         done = subprocess.run(
@@ -88,6 +117,13 @@ class Person(msgspec.Struct, frozen=True):
         }
         inherited = {key: value for key, value in os.environ.items() if key != "GIT_SSL_CAINFO"}
         return {**inherited, **who, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_TERMINAL_PROMPT": "0"}
+
+    def shows(self, host: str, text: str, path: str = "/") -> None:
+        """The site says just that, as soon as the edge has heard of what is live."""
+        deadline = time.monotonic() + _SHOWN_SECONDS
+        while (seen := self.page(host, path)) != text:
+            assert time.monotonic() < deadline, f"{host}{path} says {seen!r}, not {text!r}\n{self.cluster.log()}"
+            time.sleep(0.02)
 
     def page(self, host: str, path: str = "/") -> str:
         """What the site says over TLS, with the sites' own root trusted; "" when it does not answer well."""

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import shared
 from load import Target
 
 START_SECONDS = 60
+_SHARES = 8
 
 
 def kubectls() -> dict[str, str]:
@@ -28,9 +30,9 @@ def kubectls() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on, below the ephemeral range."""
+    """A port that nobody listens on, below the ephemeral range; other processes of the run choose from others."""
     while True:
-        port = random.randrange(20000, 32000)
+        port = random.randrange(20000 + shared.worker() % _SHARES, 32000, _SHARES)
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if sock.connect_ex(("127.0.0.1", port)) != 0:
@@ -86,9 +88,10 @@ class Cluster(msgspec.Struct):
         self.process.wait(30)
         self.process.stdout.close()
 
-    def log(self) -> str:
+    def log(self, length: int = 6000) -> str:
+        """The end of the engine's log."""
         try:
-            return (self.state_dir / "log" / "fairway.log").read_text()[-6000:]
+            return (self.state_dir / "log" / "fairway.log").read_text()[-length:]
         except OSError:
             return ""
 

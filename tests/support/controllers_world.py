@@ -8,11 +8,12 @@ from typing import Any
 
 from fairway.engine import controllers, scheduler
 from fairway.engine.apiserver import ApiServer, Config
-from fairway.kube.api.meta import ObjectKey, timestamp
+from fairway.kube.api.meta import ObjectKey, micro_timestamp, timestamp
 from fairway.kube.api.pods import Pod
 from fairway.kube.api.resource import (
     DEPLOYMENTS,
     EVENTS,
+    LEASES,
     NODES,
     PODS,
     REPLICA_SETS,
@@ -49,6 +50,16 @@ class PretendKubelet:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(run_reflectors(self.pods))
             tasks.create_task(run_keyed("pretend-kubelet", self._queue, self._sync, workers=8))
+            tasks.create_task(self._renew())
+
+    async def _renew(self) -> None:
+        """Be heard, however long a test takes: a silent node gets no pods."""
+        while True:
+            spec = {"holderIdentity": NODE, "renewTime": micro_timestamp(SystemClock().now())}
+            lease = {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "spec": spec}
+            metadata = {"name": NODE, "namespace": "kube-node-lease"}
+            await self._client.apply(LEASES, {**lease, "metadata": metadata}, field_manager="kubelet")
+            await asyncio.sleep(10)
 
     def count_from_now(self) -> None:
         """Note the most pods and the fewest ready ones from here on."""
@@ -108,7 +119,7 @@ class Cluster:
         """What `look` gives, once it is what is wanted."""
         found: Any = None
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not wanted(found := await look()):
                     await asyncio.sleep(0.01)
         except TimeoutError:
@@ -138,6 +149,10 @@ class Cluster:
         """By the image of their pods."""
         found = await self.all(REPLICA_SETS)
         return {item["spec"]["template"]["spec"]["containers"][0]["image"]: item for item in found}
+
+    async def told(self, reason: str, *messages: str) -> None:
+        """Wait for just these Events; they come after what they are about."""
+        await self.until(lambda: self.messages(reason), lambda found: found == list(messages), f"{reason} {messages}")
 
     async def messages(self, reason: str, namespace: str = "default") -> list[str]:
         return [event["message"] for event in await self.all(EVENTS, namespace) if event["reason"] == reason]

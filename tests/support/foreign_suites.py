@@ -8,7 +8,7 @@ from pathlib import Path
 from live_api import Live
 
 HERE = Path(__file__).parent.parent / "conformance"
-_SECONDS = 280
+_SECONDS = 800
 PYTEST = ("-m", "pytest", "-q", "-o", "addopts=", "-p", "no:cacheprovider", "-W", "ignore", "--tb=short")
 SUITES: dict[str, tuple[Sequence[str], *tuple[str, ...]]] = {
     "kubernetes": (["kubernetes/dynamic"],),

@@ -6,10 +6,13 @@ import shlex
 import sys
 from pathlib import Path
 
+import shared
+
 import fairway
 
-UID = 65000
-FIRST_SUBORDINATE = 2_000_000
+UID = 65000 + shared.worker()
+SUBORDINATES = 65536
+FIRST_SUBORDINATE = 2_000_000 + SUBORDINATES * shared.worker()
 _ACCOUNTS = {
     "passwd": f"root:x:0:0:root:/root:/bin/sh\nordinary:x:{UID}:{UID}::{{home}}:/bin/sh\n",
     "group": f"root:x:0:\nordinary:x:{UID}:\n",
@@ -24,7 +27,7 @@ def prefix(home: Path, *, subordinate: bool, tunnel: bool = False) -> tuple[str,
     os.chown(home, UID, UID)
     files = home.with_name(home.name + "-etc")
     files.mkdir(exist_ok=True)
-    ids = f"ordinary:{FIRST_SUBORDINATE}:65536\n" if subordinate else ""
+    ids = f"ordinary:{FIRST_SUBORDINATE}:{SUBORDINATES}\n" if subordinate else ""
     for name, text in {**_ACCOUNTS, "subuid": ids, "subgid": ids}.items():
         (files / name).write_text(text.format(home=home))
     script = [

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import ordinary_user
+import shared
 
 from fairway.processes import rootless
 from fairway.toolkit import linux
@@ -27,7 +28,8 @@ def run(
     folder.chmod(0o755)
     home = folder / "home"
     home.mkdir()
-    environment = {**os.environ, "FAIRWAY_TEST_RUNTIME": runtime, "PYTHONDONTWRITEBYTECODE": "1"}
+    outer = {key: value for key, value in os.environ.items() if key != shared.FOLDER}  # which is root's
+    environment = {**outer, "FAIRWAY_TEST_RUNTIME": runtime, "PYTHONDONTWRITEBYTECODE": "1"}
     command = [*ordinary_user.prefix(home, subordinate=ids == "subordinate"), sys.executable, __file__, "--inside"]
     command += ["--basetemp", str(home / "tmp"), *(["-m", "not users"] if ids == "single" else []), *arguments]
     try:

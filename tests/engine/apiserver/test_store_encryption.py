@@ -109,6 +109,7 @@ async def test_without_the_key_nothing_starts(tmp_path: Path) -> None:
         (new_key("twice") * 2, "line 2"),
         (new_key("a:b"), "line 1"),
     ],
+    ids=["empty", "not-base64", "short", "no-key", "twice", "name"],  # keys are random, names of tests are not
 )
 def test_files_that_are_no_key_files(tmp_path: Path, content: str, says: str) -> None:
     path = tmp_path / "keys"

@@ -41,9 +41,9 @@ async def test_a_deployment_becomes_pods_on_the_node(cluster: Cluster) -> None:
     name = replica_set["metadata"]["name"]
     assert {pod["metadata"]["ownerReferences"][0]["name"] for pod in pods} == {name}
     assert {pod["spec"]["nodeName"] for pod in pods} == {"fairway"}
-    assert await cluster.messages("ScalingReplicaSet") == [f"Scaled up replica set {name} from 0 to 3"]
-    assert len(await cluster.messages("SuccessfulCreate")) == 3
-    assert len(await cluster.messages("Scheduled")) == 3
+    await cluster.told("ScalingReplicaSet", f"Scaled up replica set {name} from 0 to 3")
+    for reason in ("SuccessfulCreate", "Scheduled"):
+        await cluster.until(lambda: cluster.messages(reason), lambda found: len(found) == 3, reason)  # noqa: B023
 
 
 async def test_a_rolling_update_keeps_within_its_bounds(cluster: Cluster) -> None:

@@ -136,7 +136,8 @@ async def test_of_what_was_missed_only_the_last_runs(world: World, away: timedel
     (job,) = await world.started(1)
     assert scheduled(job) == timestamp(START + away)
     await world.last(START + away)
-    assert len(await world.cluster.messages("TooManyMissedTimes")) == told
+    reason = "TooManyMissedTimes"
+    await world.cluster.until(lambda: world.cluster.messages(reason), lambda found: len(found) == told, reason)
 
 
 async def test_too_late_is_not_at_all(world: World) -> None:

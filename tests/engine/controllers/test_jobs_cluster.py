@@ -76,7 +76,7 @@ async def test_a_job_runs_until_enough_pods_have_succeeded(cluster: Cluster) -> 
         lambda: cluster.all(PODS), lambda found: not any(pod["metadata"].get("finalizers") for pod in found), "released"
     )
     assert len(pods) == 3
-    assert await cluster.messages("Completed") == ["Job completed"]
+    await cluster.told("Completed", "Job completed")
 
 
 async def test_an_indexed_job_gives_every_index_a_pod(cluster: Cluster) -> None:
@@ -106,7 +106,7 @@ async def test_a_job_that_fails_too_often_ends_and_takes_its_pods_along(cluster:
     assert met(found) == {"FailureTarget": "BackoffLimitExceeded", "Failed": "BackoffLimitExceeded"}
     assert found["status"]["failed"] == 2
     assert "completionTime" not in found["status"]
-    assert await cluster.messages("BackoffLimitExceeded") == ["Job has reached the specified backoff limit"]
+    await cluster.told("BackoffLimitExceeded", "Job has reached the specified backoff limit")
     (left,) = await cluster.all(PODS)
     assert left["metadata"]["name"] == pods[0]["metadata"]["name"]
 
@@ -143,7 +143,7 @@ async def test_a_failure_policy_ends_a_job_at_once(cluster: Cluster) -> None:
     assert met(found)["Failed"] == "PodFailurePolicy"
     name = pod["metadata"]["name"]
     message = f"Container main for pod default/{name} failed with exit code 42 matching FailJob rule at index 0"
-    assert await cluster.messages("PodFailurePolicy") == [message]
+    await cluster.told("PodFailurePolicy", message)
 
 
 async def test_a_job_is_removed_after_its_time(cluster: Cluster) -> None:

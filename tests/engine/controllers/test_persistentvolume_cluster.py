@@ -53,7 +53,8 @@ async def test_the_default_class_makes_a_folder_with_the_first_consumer_and_ends
         assert found["status"]["capacity"] == {"storage": "10Mi"}
         assert found["status"]["accessModes"] == ["ReadWriteOnce"]
         assert found["metadata"]["annotations"]["volume.kubernetes.io/selected-node"] == "fairway"
-        assert f"Successfully provisioned volume {name}" in await world.messages("ProvisioningSucceeded")
+        made_it = f"Successfully provisioned volume {name}"
+        await world.until(lambda: world.messages("ProvisioningSucceeded"), lambda found: made_it in found)
         volume = await world.until(lambda: world.get(PERSISTENT_VOLUMES, name), lambda found: phase(found) == "Bound")
         folder = Path(volume["spec"]["hostPath"]["path"])
         assert folder == tmp_path / "volumes" / f"{name}_default_data"
@@ -67,7 +68,9 @@ async def test_the_default_class_makes_a_folder_with_the_first_consumer_and_ends
         )
         volume = await world.get(PERSISTENT_VOLUMES, name)
         assert volume is not None and volume["spec"]["capacity"] == {"storage": "20Mi"}
-        assert "Resize volume succeeded" in await world.messages("VolumeResizeSuccessful")
+        await world.until(
+            lambda: world.messages("VolumeResizeSuccessful"), lambda found: "Resize volume succeeded" in found
+        )
         await world.client.delete(PERSISTENT_VOLUME_CLAIMS, "data", namespace="default")
         leaving = await world.get(PERSISTENT_VOLUME_CLAIMS, "data")
         assert leaving is not None and leaving["metadata"]["finalizers"] == ["kubernetes.io/pvc-protection"]

@@ -89,7 +89,7 @@ async def test_a_budget_lets_one_pod_after_the_other_go(cluster: Cluster) -> Non
 async def test_a_budget_of_pods_that_nobody_scales(cluster: Cluster) -> None:
     await budget(cluster, minAvailable=0)
     await counted(cluster, expectedPods=0, disruptionsAllowed=0)
-    assert await cluster.messages("NoPods") == ["No matching pods found"]
+    await cluster.told("NoPods", "No matching pods found")
 
 
 async def quota(cluster: Cluster, hard: Raw, **spec: Any) -> None:

@@ -82,9 +82,8 @@ async def test_a_stateful_set_makes_its_pods_in_order(cluster: Cluster) -> None:
     claims = await cluster.all(PERSISTENT_VOLUME_CLAIMS)
     assert [claim["metadata"]["name"] for claim in claims] == ["data-db-0", "data-db-1", "data-db-2"]
     assert claims[0]["metadata"]["labels"] == {"app": "db"}
-    messages = await cluster.messages("SuccessfulCreate")
-    assert "create Pod db-0 in StatefulSet db successful" in messages
-    assert "create Claim data-db-0 Pod db-0 in StatefulSet db success" in messages
+    told = {"create Pod db-0 in StatefulSet db successful", "create Claim data-db-0 Pod db-0 in StatefulSet db success"}
+    await cluster.until(lambda: cluster.messages("SuccessfulCreate"), lambda found: told <= set(found), "the events")
 
 
 async def test_a_broken_first_pod_holds_the_others_back(cluster: Cluster) -> None:
