@@ -1,4 +1,4 @@
-"""The edge beside plain HAProxy and its peers (see parts/edge_throughput.py), and how long its changes take.
+"""The edge beside plain HAProxy and its peers (see peers/edge_throughput.py), and how long its changes take.
 
     python bench/edge.py [--rounds N] [--seconds N] [--changes N] [--existing N …]
 
@@ -25,8 +25,8 @@ from typing import Any
 
 import uvloop
 from cryptography import x509
-from parts.edge_throughput import Stage, self_signed
-from parts.edge_throughput import run as throughput
+from peers.edge_throughput import Stage, self_signed
+from peers.edge_throughput import run as throughput
 
 from fairway import edge as room
 from fairway.engine.apiserver import ApiServer

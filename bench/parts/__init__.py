@@ -1,1 +1,0 @@
-"""What several benchmarks of this folder share; nothing here runs by itself."""
