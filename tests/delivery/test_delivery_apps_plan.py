@@ -11,6 +11,7 @@ from fairway.delivery.kinds.apps import App, AppSpec, AppStatus, Environment, Hi
 from fairway.delivery.kinds.apps import Deploy as DeploySpec
 from fairway.delivery.kinds.releases import Release, ReleaseSpec, ReleaseStatus
 from fairway.delivery.kinds.runs import PipelineRun, PipelineRunSpec, PipelineRunStatus
+from fairway.delivery.releases.wishes import wishes
 from fairway.kube.api.meta import ObjectMeta
 from fairway.toolkit.clock import FakeClock
 
@@ -109,6 +110,24 @@ def test_a_changed_wish_is_a_release_of_the_same_image() -> None:
     assert isinstance(step, Reconfigure) and step.release == newest
     assert plan(msgspec.structs.replace(seen, releases=(release(4, 1, generation=2),))) == ()
     assert plan(msgspec.structs.replace(seen, app=app(2, seen=2))) == ()
+
+
+def test_a_wish_for_one_environment_moves_no_other() -> None:
+    staging, production = Environment(name="staging"), Environment(name="production", automatic=False, replicas=2)
+    before = app(environments=(staging, production))
+    made = tuple(
+        msgspec.structs.replace(one, spec=msgspec.structs.replace(one.spec, wishes=wishes(before, name)))
+        for name, one in (
+            ("staging", release(1, 1, environment="staging")),
+            ("production", release(1, 1, environment="production")),
+        )
+    )
+    now = app(2, released={"staging": 1}, environments=(staging, msgspec.structs.replace(production, replicas=3)))
+    (step,) = plan(Snapshot(now, Head(ONE), runs=(run(1, ONE),), releases=made))
+    assert isinstance(step, Reconfigure) and step.environment.name == "production"
+    both = app(2, released={"staging": 1}, environments=(staging, production), secrets_revision=1)
+    steps = plan(Snapshot(both, Head(ONE), runs=(run(1, ONE),), releases=made))
+    assert [type(one) for one in steps] == [Reconfigure, Reconfigure], "new values in a Secret of all environments"
 
 
 def test_paused_means_no_release_by_itself() -> None:

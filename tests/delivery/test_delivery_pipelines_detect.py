@@ -109,6 +109,7 @@ def test_a_framework_becomes_a_job_and_the_image_step() -> None:
 def test_the_version_of_node_is_taken_from_the_repository() -> None:
     with_engines = package("vite", engines={"node": ">=18 <21"})
     assert found(tree(package__json=with_engines)).jobs[0].image == "node:18-slim"
+    assert found(tree(package__json=package("vite"))).jobs[0].image == "node:lts-slim"
 
 
 def test_what_the_app_says_comes_first() -> None:
@@ -116,6 +117,10 @@ def test_what_the_app_says_comes_first() -> None:
     job, image = found(tree("Dockerfile", "index.html"), build).jobs
     assert (job.script, job.image, job.artifacts) == (("make site",), "debian:12", ("out",))
     assert image.make is not None and image.make.folder == "out"
+    go = tree(go__mod="module x\n\ngo 1.22\n")
+    assert found(go).jobs[0].image == "golang:1.22" and found(go, Build(image="corp/go")).jobs[0].image == "corp/go"
+    python = found(tree("main.py", requirements__txt="flask"), Build(image="python:3.12"))
+    assert python.jobs[0].image == "python:3.12" and python.jobs[1].make and python.jobs[1].make.base == "python:3.12"
     (only,) = found(tree("package.json"), Build(strategy="image", image="nginx:1")).jobs
     assert only.make is not None and (only.make.kind, only.make.base) == ("existing", "nginx:1")
 

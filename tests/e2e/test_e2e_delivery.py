@@ -88,6 +88,11 @@ def test_deploy_sends_a_folder_that_is_no_repository(person: Person) -> None:
     (folder / "index.html").write_text("changed")
     person.fairway("deploy", str(folder))
     person.shows("plain.example.com", "changed")
+    (folder / "index.html").unlink()
+    with pytest.raises(AssertionError, match="there is nothing in the repository"):
+        person.fairway("deploy", str(folder))
+    with pytest.raises(AssertionError, match="App plain is there already, without"):
+        person.fairway("deploy", str(folder), "--domain", "another.example.com")
 
 
 def test_a_domain_that_is_taken_is_refused_and_the_first_owner_serves_on(person: Person) -> None:

@@ -2,11 +2,14 @@
 
 import os
 import re
+import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import TextIO
 
+_GAP = "   "
+_COLUMN_WIDTH_MIN = 10
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
 
 
@@ -30,16 +33,40 @@ def width(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in _STYLE.sub("", text))
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Columns as kubectl prints them: padded with three blanks, no lines."""
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]], shorten: Sequence[str] = ()) -> str:
+    """Columns as kubectl prints them: padded with three blanks, no lines.
+
+    On a terminal that is too narrow the columns named in `shorten` give way, the widest first.
+    """
     lines = [list(headers), *(list(row) for row in rows)]
     widths = [max(width(line[column]) for line in lines) for column in range(len(headers))]
+    if sys.stdout.isatty():
+        _squeeze(widths, [headers.index(name) for name in shorten], shutil.get_terminal_size().columns)
     return "\n".join(_line(line, widths) for line in lines)
 
 
+def _squeeze(widths: list[int], columns: Sequence[int], available: int) -> None:
+    """Take from the widest of some columns until all of them fit, or none of them has anything left to give."""
+    while sum(widths) + len(_GAP) * (len(widths) - 1) > available:
+        widest = max(columns, key=lambda column: widths[column], default=None)
+        if widest is None or widths[widest] <= _COLUMN_WIDTH_MIN:
+            return
+        widths[widest] -= 1
+
+
+def _cut(text: str, columns: int) -> str:
+    """A text without colours that takes no more than so many columns."""
+    if width(text) <= columns:
+        return text
+    while text and width(text) > columns - 1:
+        text = text[:-1]
+    return f"{text}…"
+
+
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = [cell + " " * (columns - width(cell)) for cell, columns in zip(cells, widths, strict=True)]
-    return "   ".join(padded).rstrip()
+    fitting = [_cut(cell, columns) for cell, columns in zip(cells, widths, strict=True)]
+    padded = [cell + " " * (columns - width(cell)) for cell, columns in zip(fitting, widths, strict=True)]
+    return _GAP.join(padded).rstrip()
 
 
 def ok(text: str) -> None:

@@ -8,6 +8,7 @@ import sys
 import webbrowser
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -82,7 +83,7 @@ async def list_(cluster: Cluster, arguments: argparse.Namespace) -> int:
         for app in apps
     ]
     headers = (*(("NAMESPACE",) if arguments.all_namespaces else ()), "NAME", "STATUS", "URL", "COMMIT", "LIVE", "AGE")
-    print(terminal.table(headers, rows))
+    print(terminal.table(headers, rows, shorten=("LIVE", "NAME")))
     return 0
 
 
@@ -104,7 +105,7 @@ async def show(cluster: Cluster, arguments: argparse.Namespace) -> int:
         live = status.releases.get(one.name, "")
         hosts = ", ".join(one.domains) or "no domain"
         version = _version(live) if live else "nothing live"
-        print(f"  {one.name:<11} {version}   {_counted(one.replicas, 'replica')}   {hosts}")
+        print(f"  {one.name:<11} {version}   {counted(one.replicas, 'replica')}   {hosts}")
     await _latest(cluster, app)
     return 0
 
@@ -147,7 +148,7 @@ async def scale(cluster: Cluster, arguments: argparse.Namespace) -> int:
     app = await read(cluster, arguments.name)
     await _change(cluster, app, arguments.environment, {"replicas": arguments.replicas})
     terminal.ok(
-        f"{arguments.name} will have {_counted(arguments.replicas, 'replica')} in {arguments.environment or first(app)}"
+        f"{arguments.name} will have {counted(arguments.replicas, 'replica')} in {arguments.environment or first(app)}"
     )
     return 0
 
@@ -198,9 +199,11 @@ async def env(cluster: Cluster, arguments: argparse.Namespace) -> int:
         wanted[key] = {"name": key, "value": value}
     for key in arguments.unset:
         if wanted.pop(key, None) is None:
-            raise Mistake(f"{key} is not set in {name}")
+            for_all = any(variable.name == key for variable in app.spec.env)
+            hint = "; spec.env sets it for every environment" if for_all else ""
+            raise Mistake(f"{key} is not set in {name}{hint}")
     await _change(cluster, app, arguments.environment, {"env": list(wanted.values())})
-    terminal.ok(f"{name}: {_counted(len(wanted), 'variable')}; a new Release brings them to the pods")
+    terminal.ok(f"{name}: {counted(len(wanted), 'variable')}; a new Release brings them to the pods")
     return 0
 
 
@@ -244,7 +247,7 @@ def _pairs(texts: list[str]) -> dict[str, str]:
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise Mistake(f"{key!r} is not NAME=VALUE")
+            raise Mistake(f"{text!r} is not NAME=VALUE")
         pairs[key] = value
     return pairs
 
@@ -252,13 +255,23 @@ def _pairs(texts: list[str]) -> dict[str, str]:
 async def open_(cluster: Cluster, arguments: argparse.Namespace) -> int:
     """The App in the browser, or its address where there is none."""
     app = await read(cluster, arguments.name)
-    if not app.status.url:
-        raise Mistake(f"App {arguments.name} has no domain; add one to spec.domains")
-    print(app.status.url)
+    name = checked(app, arguments.environment)
+    address = url(app, name)
+    if not address:
+        raise Mistake(f"App {arguments.name} has no domain in {name}; add one to the domains in its spec")
+    print(address)
     if sys.stdout.isatty():
-        webbrowser.open(app.status.url)
+        webbrowser.open(address)
     return 0
 
 
-def _counted(count: int, noun: str) -> str:
+def url(app: App, environment: str) -> str:
+    """The address of an environment; "" when no host leads there. Sites have one port: that of the App's own URL."""
+    hosts = next((one.domains for one in environments(app) if one.name == environment), ())
+    host = next((one for one in hosts if not one.startswith("*.")), "")
+    port = urlsplit(app.status.url).port if app.status.url else None
+    return f"https://{host}{f':{port}' if port else ''}" if host else ""
+
+
+def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,10 +1,16 @@
 """The command line of apps: which words there are."""
 
 import argparse
+import re
 from pathlib import Path
 
 from fairway.cli.delivery import apps, create, deploy, export, logs, pipelines, releases
 from fairway.cli.delivery.cluster import Verb, command, options
+
+_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+_NAME_LENGTH_MAX = 40
+_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_HOST = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*")
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", state_dir: Path) -> None:
@@ -26,11 +32,41 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", 
     )
     _logs(_where(_named(_verb(commands, "logs", "what an app's pods print", logs.logs, state_dir))))
     scaling = _named(_verb(commands, "scale", "another number of replicas", apps.scale, state_dir))
-    scaling.add_argument("replicas", type=int, metavar="N")
+    scaling.add_argument("replicas", type=_count, metavar="N")
     _where(scaling)
     _env(_verb(commands, "env", "show and change variables and secrets", apps.env, state_dir))
-    _named(_verb(commands, "open", "an app in the browser", apps.open_, state_dir))
+    _where(_named(_verb(commands, "open", "an app in the browser", apps.open_, state_dir)))
     _export(_verb(commands, "export", "an app as plain files, to take away", export.export, state_dir))
+
+
+def app_name(text: str) -> str:
+    """The name of an App as its kind allows it; "" stands for none. Raises ArgumentTypeError."""
+    if text and (len(text) > _NAME_LENGTH_MAX or not _NAME.fullmatch(text)):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no name of an App: it begins with a letter, has a-z, 0-9 and - in it, "
+            f"and at most {_NAME_LENGTH_MAX} characters"
+        )
+    return text
+
+
+def host_name(text: str) -> str:
+    """A domain as people paste it: with a scheme, a slash, capitals. Raises ArgumentTypeError."""
+    bare = text.strip().lower().rstrip("/").removeprefix("https://").removeprefix("http://").rstrip(".")
+    try:
+        bare = bare.encode("idna").decode() if not bare.isascii() else bare
+    except UnicodeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no host name: {error}") from error
+    if not _HOST.fullmatch(bare):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no host name: write it without port and path, like site.example.com"
+        )
+    return bare
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 on")
+    return int(text)
 
 
 def _verb(
@@ -47,7 +83,7 @@ def _verb(
 
 
 def _named(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    parser.add_argument("name", metavar="APP")
+    parser.add_argument("name", metavar="APP", type=app_name)
     return parser
 
 
@@ -62,7 +98,7 @@ def _create(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--branch", default="", metavar="NAME", help="default: main")
     parser.add_argument("--path", default="", metavar="DIR", help="the folder in the repository that holds the app")
     parser.add_argument("--credentials", default="", metavar="SECRET", help="a Secret with a token for the repository")
-    parser.add_argument("--domain", action="append", default=[], metavar="HOST", help="may repeat")
+    parser.add_argument("--domain", action="append", default=[], type=host_name, metavar="HOST", help="may repeat")
     parser.add_argument("--strategy", default="", choices=("auto", "static", "dockerfile", "pipeline", "image"))
     parser.add_argument("--build-command", default="", metavar="CMD", help="instead of what is detected")
     parser.add_argument("--output", default="", metavar="DIR", help="the folder that the build makes")
@@ -75,8 +111,10 @@ def _create(parser: argparse.ArgumentParser) -> None:
 
 def _deploy(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=Path(), metavar="DIR", help="default: this one")
-    parser.add_argument("--app", default="", metavar="APP", help="default: the folder's name")
-    parser.add_argument("--domain", action="append", default=[], metavar="HOST", help="when the app is new")
+    parser.add_argument("--app", default="", type=app_name, metavar="APP", help="default: the folder's name")
+    parser.add_argument(
+        "--domain", action="append", default=[], type=host_name, metavar="HOST", help="when the app is new"
+    )
 
 
 def _releases(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", state_dir: Path) -> None:
@@ -90,15 +128,15 @@ def _releases(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", s
 
 
 def _pipelines(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", nargs="?", default="", metavar="APP", help="default: all")
-    parser.add_argument("verb", nargs="?", default="list", choices=("list", "logs", "cancel", "retry"))
+    parser.add_argument("name", nargs="?", default="", type=app_name, metavar="APP", help="default: all")
+    parser.add_argument("verb", nargs="?", default="list", choices=pipelines.VERBS)
     parser.add_argument("number", nargs="?", default="", metavar="N", help="of the run; default: the newest")
     parser.add_argument("-f", "--follow", action="store_true", help="until the run ends")
 
 
 def _logs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-f", "--follow", action="store_true", help="go on as they come")
-    parser.add_argument("--tail", type=int, default=100, metavar="N", help="lines of each pod (default 100)")
+    parser.add_argument("--tail", type=_count, default=100, metavar="N", help="lines of each pod (default 100)")
     parser.add_argument("--previous", action="store_true", help="of containers that ended")
 
 

@@ -25,7 +25,7 @@ def manifest(arguments: argparse.Namespace, namespace: str) -> Raw:
         "source": _said(source),
         "build": _said(build),
         "runtime": _said({"port": arguments.port}),
-        "domains": [_host(text) for text in arguments.domain],
+        "domains": arguments.domain,
         "replicas": arguments.replicas,
     }
     metadata = {"name": arguments.name, "namespace": namespace}
@@ -36,17 +36,21 @@ def _said(fields: Mapping[str, Any]) -> Raw:
     return {name: value for name, value in fields.items() if value not in ("", None, {}, [], 0)}
 
 
-def _host(text: str) -> str:
-    """A domain as people paste it: with a scheme, a slash, capitals."""
-    bare = text.strip().lower().rstrip("/").removeprefix("https://").removeprefix("http://").rstrip(".")
-    try:
-        return bare.encode("idna").decode() if not bare.isascii() else bare
-    except UnicodeError as error:
-        raise Mistake(f"--domain {text!r} is no host name: {error}") from error
+def _check(arguments: argparse.Namespace) -> None:
+    """What belongs together. Raises Mistake."""
+    if arguments.strategy == "image" and not arguments.image:
+        raise Mistake("--strategy image runs an image that exists: name it with --image")
+    if arguments.build_command and not arguments.image:
+        raise Mistake("--build-command needs the image to run in: name it with --image, such as --image node:lts-slim")
+    if arguments.remote and arguments.repo:
+        raise Mistake("--repo says where the code is, --remote that it is pushed here: give one of the two")
+    if arguments.remote and not arguments.dry_run:
+        deploy.check_repository()
 
 
 async def create(cluster: Cluster, arguments: argparse.Namespace) -> int:
     """Write an App, and with --remote prepare the repository here to be pushed."""
+    _check(arguments)
     raw = manifest(arguments, cluster.namespace)
     if arguments.dry_run:
         print(yaml.safe_dump(raw, sort_keys=False), end="")

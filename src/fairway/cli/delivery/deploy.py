@@ -11,9 +11,9 @@ from pathlib import Path
 
 from fairway.cli import git, terminal
 from fairway.cli.delivery import bases, endpoint
-from fairway.cli.delivery.apps import read
+from fairway.cli.delivery.apps import read, releases_of, runs_of
 from fairway.cli.delivery.cluster import Cluster, Mistake
-from fairway.delivery.kinds.apps import App
+from fairway.delivery.kinds.apps import App, environments
 from fairway.delivery.kinds.resources import APPS
 from fairway.kube.api.noun import decode
 from fairway.kube.client.errors import NotFound
@@ -22,15 +22,13 @@ REMOTE = "fairway"
 _OVERRIDE = "GIT_SSL_CAINFO"
 """Stronger in git than what is configured for one place."""
 _SEEN_SECONDS = 20.0
+_NAME_LENGTH_MAX = 40
 _UNFIT = re.compile(r"[^a-z0-9]+")
 
 
 async def remote(cluster: Cluster, name: str, folder: Path = Path()) -> None:
     """Add the git remote `fairway` to the repository in `folder`. Raises Mistake."""
-    if _git(folder, "rev-parse", "--is-inside-work-tree", check=False).strip() != "true":
-        raise Mistake(
-            f"the App is created, but {folder.resolve().name} is no git repository: git init, then fairway app remote"
-        )
+    check_repository(folder)
     place = await endpoint.find(cluster)
     url = await _git_url(cluster, name)
     git.add_remote(folder, REMOTE, url, ca=place.ca, kubeconfig=cluster.kubeconfig, namespace=cluster.namespace)
@@ -39,6 +37,12 @@ async def remote(cluster: Cluster, name: str, folder: Path = Path()) -> None:
     if _OVERRIDE in os.environ and place.ca is not None:
         terminal.warn(f"${_OVERRIDE} is set, and git then trusts nothing else: unset it for pushes, or fairway trust")
     print(f"  {terminal.paint(f'git push {REMOTE} {branch}', 'bold')}   # and watch it go live")
+
+
+def check_repository(folder: Path = Path()) -> None:
+    """Raises Mistake when the folder is in no git repository."""
+    if _git(folder, "rev-parse", "--is-inside-work-tree", check=False).strip() != "true":
+        raise Mistake(f"{folder.resolve()} is no git repository: git init -b main, and then this again")
 
 
 async def add_remote(cluster: Cluster, arguments: argparse.Namespace) -> int:
@@ -52,22 +56,48 @@ async def deploy(cluster: Cluster, arguments: argparse.Namespace) -> int:
     folder: Path = arguments.folder
     if not folder.is_dir():
         raise Mistake(f"{folder} is no folder")
-    name = arguments.app or _UNFIT.sub("-", folder.resolve().name.lower()).strip("-")
+    name = arguments.app or _name_of(folder)
     await bases.ensure(cluster)
     app = await _app(cluster, name, arguments.domain)
     url = await _git_url(cluster, name)
     place = await endpoint.find(cluster)
     settings = git.configuration(url, ca=place.ca, kubeconfig=cluster.kubeconfig, namespace=cluster.namespace)
-    return await asyncio.to_thread(_push, folder, url, app.spec.source.branch, settings)
+    commit = await asyncio.to_thread(_push, folder, url, app.spec.source.branch, settings)
+    return await _outcome(cluster, name, commit) if commit else 0
+
+
+def _name_of(folder: Path) -> str:
+    """The App that a folder is called like. Raises Mistake when no App can be called so."""
+    name = _UNFIT.sub("-", folder.resolve().name.lower()).strip("-")
+    if not name or not name[0].isalpha() or len(name) > _NAME_LENGTH_MAX:
+        raise Mistake(f"no App can be called like the folder {folder.resolve().name!r}: give it a name with --app")
+    return name
+
+
+async def _outcome(cluster: Cluster, name: str, commit: str) -> int:
+    """The exit code of what the terminal has just told: whether the commit was built and is live."""
+    run = next((one for one in reversed(await runs_of(cluster, name)) if one.spec.commit == commit), None)
+    if run is None:
+        return 1
+    mine = [one for one in await releases_of(cluster, name) if one.spec.run == run.metadata.name]
+    failed = run.status.phase != "Succeeded" or any(one.status.phase == "Failed" for one in mine)
+    return 1 if failed else 0
 
 
 async def _app(cluster: Cluster, name: str, domains: list[str]) -> App:
     try:
-        return decode(App, await cluster.client.get(APPS, name, cluster.namespace))
+        app = decode(App, await cluster.client.get(APPS, name, cluster.namespace))
     except NotFound:
         pass
+    else:
+        if missing := set(domains) - {host for one in environments(app) for host in one.domains}:
+            raise Mistake(
+                f"App {name} is there already, without {', '.join(sorted(missing))}: "
+                f"add the domain to its spec (kubectl edit app {name}), or name another App with --app"
+            )
+        return app
     metadata = {"name": name, "namespace": cluster.namespace}
-    raw = {"apiVersion": APPS.api_version, "kind": APPS.kind, "metadata": metadata, "spec": {"domains": domains}}
+    raw = {"apiVersion": APPS.api_version, "kind": APPS.kind, "metadata": metadata, "spec": {"domains": list(domains)}}
     made = decode(App, await cluster.client.create(APPS, raw))
     terminal.ok(f"App {name} is created" + (f" for {', '.join(domains)}" if domains else ""))
     return made
@@ -83,8 +113,11 @@ async def _git_url(cluster: Cluster, name: str) -> str:
     return app.status.git_url
 
 
-def _push(folder: Path, url: str, branch: str, settings: Mapping[str, str]) -> int:
-    """Commit the folder on top of what the endpoint has, in a git folder of its own, and push that."""
+def _push(folder: Path, url: str, branch: str, settings: Mapping[str, str]) -> str:
+    """Commit the folder on top of what the endpoint has, in a git folder of its own, and push that.
+
+    The commit, or "" when nothing has changed. Raises Mistake.
+    """
     with tempfile.TemporaryDirectory(prefix="fairway-deploy-") as scratch:
         environment = {"GIT_DIR": f"{scratch}/git", "GIT_WORK_TREE": str(folder.resolve())}
         environment |= {
@@ -98,11 +131,13 @@ def _push(folder: Path, url: str, branch: str, settings: Mapping[str, str]) -> i
         tree = _git(folder, "write-tree", environment=environment).strip()
         if parent and tree == _git(folder, "rev-parse", f"{parent}^{{tree}}", environment=environment).strip():
             terminal.ok("nothing changed since the last deploy")
-            return 0
+            return ""
         parents = ("-p", parent) if parent else ()
         message = f"deploy {folder.resolve().name}"
         commit = _git(folder, "commit-tree", tree, *parents, "-m", message, environment=environment).strip()
-        return _run(folder, environment, "push", url, f"{commit}:refs/heads/{branch}", quiet=False)
+        if _run(folder, environment, "push", url, f"{commit}:refs/heads/{branch}", quiet=False):
+            raise Mistake("git push failed; what it said stands above")
+        return commit
 
 
 def _who() -> dict[str, str]:

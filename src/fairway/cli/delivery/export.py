@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from fairway.cli import terminal
-from fairway.cli.delivery.apps import checked, read
+from fairway.cli.delivery.apps import checked, counted, read
 from fairway.cli.delivery.cluster import Cluster, Mistake
 from fairway.delivery.export import Exported, exported, helm, kustomize, plain
 from fairway.kube.api.meta import ObjectKey
@@ -35,7 +35,7 @@ async def export(cluster: Cluster, arguments: argparse.Namespace) -> int:
     files = _files(arguments.format, one, every)
     _write(arguments.output, files)
     hint = _HINTS[arguments.format].format(folder=arguments.output, environment=environment)
-    terminal.ok(f"{len(files)} files in {arguments.output}; try: {hint}")
+    terminal.ok(f"{counted(len(files), 'file')} in {arguments.output}; try: {hint}")
     return 0
 
 

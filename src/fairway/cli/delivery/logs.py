@@ -23,7 +23,7 @@ async def logs(cluster: Cluster, arguments: argparse.Namespace) -> int:
     labels = f"{APP_LABEL}={app.metadata.name},{ENVIRONMENT_LABEL}={environment}"
     if not arguments.follow:
         return await _once(cluster, labels, arguments)
-    followed: dict[str, asyncio.Task[None]] = {}
+    followed: dict[str, asyncio.Task[bool]] = {}
     async with asyncio.TaskGroup() as tasks:
         async for event in cluster.client.watch(PODS, cluster.namespace, resource_version="", labels=labels):
             if event.type not in ("ADDED", "MODIFIED"):
@@ -38,12 +38,12 @@ async def _once(cluster: Cluster, labels: str, arguments: argparse.Namespace) ->
     found = (await cluster.client.list(PODS, cluster.namespace, labels=labels)).items
     if not found:
         raise Mistake(f"{arguments.name} runs no pod; fairway app show {arguments.name} says why")
-    for raw in found:
-        await _follow(cluster, decode(Pod, raw), arguments)
-    return 0
+    shown = [await _follow(cluster, decode(Pod, raw), arguments) for raw in found]
+    return 0 if any(shown) else 1
 
 
-async def _follow(cluster: Cluster, pod: Pod, arguments: argparse.Namespace) -> None:
+async def _follow(cluster: Cluster, pod: Pod, arguments: argparse.Namespace) -> bool:
+    """Print what a pod says; whether it has a log at all."""
     name = pod.metadata.name
     mark = terminal.paint(f"{name} │", _COLOURS[zlib.crc32(name.encode()) % len(_COLOURS)])
     container = pod.spec.containers[0].name
@@ -65,3 +65,5 @@ async def _follow(cluster: Cluster, pod: Pod, arguments: argparse.Namespace) -> 
             print(f"{mark} {rest.decode(errors='replace')}", flush=True)
     except ApiError as error:
         terminal.warn(f"{name}: {error.message}")
+        return False
+    return True

@@ -13,6 +13,7 @@ from fairway.delivery.kinds.runs import ENDED, PipelineRun, run_name
 from fairway.kube.api.noun import decode
 from fairway.kube.client.errors import AlreadyExists
 
+VERBS = ("list", "logs", "cancel", "retry")
 _MARKS = {"Succeeded": ("✔", "green"), "Failed": ("✘", "red"), "Running": ("•", "cyan"), "Cancelled": ("-", "yellow")}
 
 
@@ -32,7 +33,12 @@ async def pipelines(cluster: Cluster, arguments: argparse.Namespace) -> int:
 async def _list(cluster: Cluster, app: str) -> int:
     fields = f"spec.app={app}" if app else ""
     if app:
-        await read(cluster, app)
+        try:
+            await read(cluster, app)
+        except Mistake:
+            if app in VERBS:
+                raise Mistake(f"name the app first: fairway pipelines APP {app}") from None
+            raise
     found = await cluster.client.list(PIPELINE_RUNS, cluster.namespace, fields=fields)
     runs = sorted((decode(PipelineRun, raw) for raw in found.items), key=_began, reverse=True)
     rows = [
@@ -48,7 +54,11 @@ async def _list(cluster: Cluster, app: str) -> int:
         )
         for run in runs
     ]
-    print(terminal.table(("RUN", "STATUS", "COMMIT", "MESSAGE", "WHY", "STEPS", "TOOK", "AGE"), rows))
+    print(
+        terminal.table(
+            ("RUN", "STATUS", "COMMIT", "MESSAGE", "WHY", "STEPS", "TOOK", "AGE"), rows, shorten=("WHY", "MESSAGE")
+        )
+    )
     return 0
 
 

@@ -6,7 +6,7 @@ import time
 
 from fairway.cli import terminal
 from fairway.cli.delivery import endpoint
-from fairway.cli.delivery.apps import actor, age, checked, phase, read, releases_of
+from fairway.cli.delivery.apps import actor, age, checked, phase, read, releases_of, url
 from fairway.cli.delivery.cluster import Cluster, Mistake
 from fairway.delivery.kinds.apps import App, environments
 from fairway.delivery.kinds.releases import Release
@@ -20,6 +20,8 @@ from fairway.kube.api.noun import decode
 async def list_(cluster: Cluster, arguments: argparse.Namespace) -> int:
     """The numbered history, newest first."""
     app = await read(cluster, arguments.name)
+    if arguments.environment:
+        checked(app, arguments.environment)
     found = [
         one
         for one in await releases_of(cluster, app.metadata.name)
@@ -40,7 +42,9 @@ async def list_(cluster: Cluster, arguments: argparse.Namespace) -> int:
         )
         for one in reversed(found)
     ]
-    print(terminal.table(("RELEASE", "ENVIRONMENT", "STATUS", "COMMIT", "WHY", "BY", "AGE"), rows))
+    print(
+        terminal.table(("RELEASE", "ENVIRONMENT", "STATUS", "COMMIT", "WHY", "BY", "AGE"), rows, shorten=("BY", "WHY"))
+    )
     for one in found:
         if one.status.phase == "Failed" and one is found[-1]:
             terminal.fail(f"v{one.spec.number}: {one.status.message}")
@@ -101,7 +105,9 @@ async def _wait(cluster: Cluster, app: App, name: str, arguments: argparse.Names
             continue
         release = decode(Release, event.object)
         if release.status.phase == "Live":
-            terminal.ok(f"v{release.spec.number} is live {terminal.paint(app.status.url, 'cyan')}")
+            terminal.ok(
+                f"v{release.spec.number} is live {terminal.paint(url(app, release.spec.environment), 'cyan')}".rstrip()
+            )
             return 0
         if release.status.phase in ("Failed", "Superseded"):
             terminal.fail(f"v{release.spec.number}: {release.status.phase}: {release.status.message}")

@@ -7,6 +7,7 @@ from fairway.delivery.kinds.apps import Environment
 from fairway.delivery.kinds.releases import Release
 from fairway.delivery.kinds.runs import ENDED, PipelineRun
 from fairway.delivery.releases.objects import hosts_of
+from fairway.delivery.releases.wishes import wishes
 
 _SKIP_MARKS = ("[skip ci]", "[ci skip]", "[no ci]", "[skip fairway]")
 
@@ -78,9 +79,7 @@ def _release(seen: Snapshot) -> list[Deploy | Reconfigure]:
         newest = seen.newest_release(environment.name)
         if good is not None and environment.automatic and good.spec.number > _released(seen, environment.name):
             steps.append(Deploy(environment, good))
-        elif newest is not None and (
-            seen.app.metadata.generation > _configured(seen, newest) or _hosts_came(seen, environment, newest)
-        ):
+        elif newest is not None and (_wished_anew(seen, newest) or _hosts_came(seen, environment, newest)):
             steps.append(Reconfigure(environment, newest))
     return steps
 
@@ -107,8 +106,11 @@ def _released(seen: Snapshot, environment: str) -> int:
     return number
 
 
-def _configured(seen: Snapshot, newest: Release) -> int:
-    return max(newest.spec.app_generation, seen.app.status.observed_generation)
+def _wished_anew(seen: Snapshot, newest: Release) -> bool:
+    """Whether the App changed since, in what this environment is made from."""
+    configured = max(newest.spec.app_generation, seen.app.status.observed_generation)
+    changed = seen.app.metadata.generation > configured
+    return changed and wishes(seen.app, newest.spec.environment) != newest.spec.wishes
 
 
 def _forget(seen: Snapshot) -> tuple[Forget, ...]:

@@ -191,6 +191,7 @@ def environments(app: App) -> tuple[Environment, ...]:
                 automatic=one.automatic if one.automatic is not None else number == 0,
                 env=(*(variable for variable in app.spec.env if variable.name not in named), *one.env),
                 secrets=tuple(dict.fromkeys((*app.spec.secrets, *one.secrets))),
+                secrets_revision=app.spec.secrets_revision + one.secrets_revision,
             )
         )
     return tuple(found)

@@ -34,6 +34,8 @@ class ReleaseSpec(Noun, frozen=True):
     actor: str = ""
     app_generation: int = 0
     """The generation of the App whose wishes are in it."""
+    wishes: str = ""
+    """What the App wished of the environment when this was made (see releases/wishes.py)."""
     on_failure: str = "rollback"
     configuration: str = ""
     """The immutable Secret with the frozen variables; empty when there are none."""

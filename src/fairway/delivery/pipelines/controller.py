@@ -37,6 +37,8 @@ from fairway.kube.reconcile.workqueue import WorkQueue
 from fairway.toolkit import logs
 from fairway.toolkit.clock import Clock
 from fairway.toolkit.oci.authentication import BadCredentials
+from fairway.toolkit.oci.bases import how_to_have
+from fairway.toolkit.oci.reference import InvalidReference, parse
 
 ROOM = "delivery"
 log = logs.get(ROOM)
@@ -257,7 +259,7 @@ class RunController:
     async def _see(self, app: App, run: PipelineRun, pipeline: Pipeline) -> dict[str, JobSeen]:
         """The jobs as they stand. Of those that ended just now, the log is here when this returns."""
         jobs = self._jobs.of_run(run)
-        seen = see(jobs, self._jobs.pods_of(jobs))
+        seen = see(jobs, self._jobs.pods_of(jobs), self._how_to_have)
         by_name = {job.metadata.name: job for job in jobs}
         over = {step.name for step in run.status.steps if step.phase not in ("Pending", "Running")}
         for step, one in seen.items():
@@ -268,6 +270,13 @@ class RunController:
             if one.phase in ("Succeeded", "Failed"):
                 await self._collector.settle(job, _LOG_SECONDS)
         return seen
+
+    def _how_to_have(self, image: str) -> str:
+        """What is to be done about an image that no registry gives; nothing is known of other people's nodes."""
+        try:
+            return how_to_have(parse(image)) if self._config.images_dir is not None else ""
+        except InvalidReference:
+            return ""
 
     def _secrets(self, app: App, run: PipelineRun, step: str) -> Callable[[], Awaitable[frozenset[bytes]]]:
         claim = Claim(run.metadata.namespace, run.metadata.name, run.metadata.uid, step)

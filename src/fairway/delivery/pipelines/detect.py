@@ -13,7 +13,7 @@ from fairway.delivery.pipelines.frameworks import (
     framework_of,
     guessed_output,
     manager_of,
-    node_major,
+    node_version,
     read_package,
 )
 from fairway.delivery.pipelines.ir import ALL, IMAGE_STEP, Cache, Job, Make, Pipeline, Problem
@@ -71,9 +71,9 @@ def _automatic(tree: Tree, build: Build, variables: Mapping[str, str]) -> Pipeli
     if "package.json" in tree.names:
         return _javascript(tree, build, variables)
     if {"pyproject.toml", "requirements.txt"} & tree.names:
-        return detect_python(tree.names, tree.files, variables)
+        return detect_python(tree.names, tree.files, variables, build.image)
     if "go.mod" in tree.names:
-        return detect_go(tree.files, variables)
+        return detect_go(tree.files, variables, build.image)
     return _plain(tree, build) or _nothing(tree)
 
 
@@ -161,7 +161,7 @@ def _javascript(tree: Tree, build: Build, variables: Mapping[str, str]) -> Pipel
                 file="package.json",
             )
         output = guessed_output(tree.names)
-    image = build.image or _node_image(manager, node_major(package, tree.files))
+    image = build.image or _node_image(manager, node_version(package, tree.files))
     name = framework.name if framework else "a build script" if builds in package.scripts else "a start script"
     commands = (_install(manager, locked), *((f"{manager.run} {builds}",) if builds in package.scripts else ()))
     job = _script_job(image, commands, manager, variables, output)
@@ -185,8 +185,8 @@ def _start(package: Package, framework: Framework | None) -> tuple[str, ...]:
     return ("node", package.main) if package.main and "build" not in package.scripts else ()
 
 
-def _node_image(manager: Manager, major: int) -> str:
-    return "oven/bun:1" if manager.name == "bun" else f"node:{major}-slim"
+def _node_image(manager: Manager, version: str) -> str:
+    return "oven/bun:1" if manager.name == "bun" else f"node:{version}-slim"
 
 
 def _install(manager: Manager, locked: bool) -> str:

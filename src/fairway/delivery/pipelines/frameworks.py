@@ -124,13 +124,13 @@ def framework_of(package: Package, files: Mapping[str, str]) -> Framework | None
     return Framework(label, found.package, found.output, script)
 
 
-def node_major(package: Package, files: Mapping[str, str], default: int = 20) -> int:
-    """The major version of Node.js: `.nvmrc`, `engines.node`, else the default."""
+def node_version(package: Package, files: Mapping[str, str]) -> str:
+    """The major version of Node.js: `.nvmrc`, `engines.node`, else the one with long-term support."""
     for text in (files.get(".nvmrc", ""), files.get(".node-version", ""), package.engines.get("node", "")):
         digits = text.strip().lstrip("v^~>= ").partition(".")[0].partition(" ")[0]
         if digits.isdecimal() and 10 <= int(digits) < 100:
-            return int(digits)
-    return default
+            return digits
+    return "lts"
 
 
 def guessed_output(names: frozenset[str]) -> str:

@@ -11,6 +11,8 @@ from fairway.delivery.pipelines.ir import IMAGE_STEP, Cache, Job, Make, Pipeline
 
 PORT = 8080
 _PACKAGES = ".packages"
+_NOTHING = "gcr.io/distroless/static-debian12:latest"
+"""No program in it, but certificates, time zones and users."""
 _PYTHON_SETTINGS = {"PYTHONPATH": f"/app/{_PACKAGES}", "PORT": str(PORT)}
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 _GO_VERSION = re.compile(r"^go\s+(\d+\.\d+)", re.MULTILINE)
@@ -33,7 +35,9 @@ def procfile_command(files: Mapping[str, str]) -> tuple[str, ...]:
     return ()
 
 
-def detect_python(names: frozenset[str], files: Mapping[str, str], variables: Mapping[str, str]) -> Pipeline | Problem:
+def detect_python(
+    names: frozenset[str], files: Mapping[str, str], variables: Mapping[str, str], image: str = ""
+) -> Pipeline | Problem:
     """Dependencies into a folder of their own beside the program; the server is guessed from them."""
     wanted = _python_dependencies(files)
     if isinstance(wanted, Problem):
@@ -44,7 +48,7 @@ def detect_python(names: frozenset[str], files: Mapping[str, str], variables: Ma
             "cannot tell how to start this Python program; add a Procfile with a line such as `web: python main.py`"
         )
     source = "requirements.txt" if "requirements.txt" in names else "pyproject.toml"
-    image, why = "python:3-slim", f"{source} → {{}}started with {shlex.join(start)}"
+    image, why = image or "python:3-slim", f"{source} → {{}}started with {shlex.join(start)}"
     make = Make("program", base=image, command=start, port=PORT, arguments=_PYTHON_SETTINGS)
     if not wanted:
         return Pipeline("python", why.format(""), (Job(IMAGE_STEP, IMAGE_STEP, make=make),))
@@ -63,21 +67,21 @@ def detect_python(names: frozenset[str], files: Mapping[str, str], variables: Ma
     return Pipeline("python", why.format(f"{install}, "), (job, last))
 
 
-def detect_go(files: Mapping[str, str], variables: Mapping[str, str]) -> Pipeline:
+def detect_go(files: Mapping[str, str], variables: Mapping[str, str], image: str = "") -> Pipeline:
     """One static program on an image with nothing else."""
     version = found[1] if (found := _GO_VERSION.search(files.get("go.mod", ""))) else "1"
     folder = variables.get("CI_PROJECT_DIR", "")
     setting = {"GOMODCACHE": f"{folder}/.go/mod", "GOCACHE": f"{folder}/.go/build", "CGO_ENABLED": "0"}
     command = "go build -trimpath -ldflags='-s -w' -o .bin/app ."
     job = Job(
-        *("build", "build", f"golang:{version}"),
+        *("build", "build", image or f"golang:{version}"),
         script=(command,),
         variables={**setting, **variables},
         artifacts=(".bin/app",),
         caches=(Cache("go", (".go",)),),
     )
     start = procfile_command(files) or ("/app/.bin/app",)
-    make = Make("program", folder=".bin", base="static:latest", command=start, port=PORT, arguments={"PORT": str(PORT)})
+    make = Make("program", folder=".bin", base=_NOTHING, command=start, port=PORT, arguments={"PORT": str(PORT)})
     last = Job(IMAGE_STEP, IMAGE_STEP, needs=("build",), inputs=("build",), make=make)
     return Pipeline(f"go {version}", f"go.mod → {command}, started with {shlex.join(start)}", (job, last))
 

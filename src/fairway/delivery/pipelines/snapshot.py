@@ -1,6 +1,6 @@
 """What the cluster shows of a run's jobs, as values to decide on."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 import msgspec
@@ -11,6 +11,11 @@ from fairway.kube.api.pods import ContainerStatus, Pod
 
 _STUCK = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError")
 _NOT_STARTED = ("StartError", "ContainerCannotRun")
+_NOT_PULLED = ("ErrImagePull", "ImagePullBackOff")
+
+
+def _nothing_known(image: str) -> str:
+    return ""
 
 
 class JobSeen(msgspec.Struct, frozen=True):
@@ -27,8 +32,13 @@ class JobSeen(msgspec.Struct, frozen=True):
     deleting: bool = False
 
 
-def see(jobs: Iterable[Job], pods: Iterable[Pod]) -> dict[str, JobSeen]:
-    """The newest attempt of each step, by the step's name."""
+def see(
+    jobs: Iterable[Job], pods: Iterable[Pod], how_to_have: Callable[[str], str] = _nothing_known
+) -> dict[str, JobSeen]:
+    """The newest attempt of each step, by the step's name.
+
+    `how_to_have` says what to do about an image that cannot be pulled.
+    """
     by_job: dict[str, Pod] = {}
     for pod in pods:
         owner = pod.metadata.controller
@@ -37,13 +47,13 @@ def see(jobs: Iterable[Job], pods: Iterable[Pod]) -> dict[str, JobSeen]:
     found: dict[str, JobSeen] = {}
     for job in jobs:
         step = job.metadata.annotations.get(STEP_ANNOTATION, "")
-        seen = see_job(job, by_job.get(job.metadata.uid))
+        seen = see_job(job, by_job.get(job.metadata.uid), how_to_have)
         if step and (step not in found or seen.attempt > found[step].attempt):
             found[step] = seen
     return found
 
 
-def see_job(job: Job, pod: Pod | None) -> JobSeen:
+def see_job(job: Job, pod: Pod | None, how_to_have: Callable[[str], str] = _nothing_known) -> JobSeen:
     """One Job and its newest pod."""
     attempt = job.metadata.annotations.get(ATTEMPT_ANNOTATION, "1")
     container = script_status(pod)
@@ -63,7 +73,7 @@ def see_job(job: Job, pod: Pod | None) -> JobSeen:
         finished_at=finished.last_transition_time if finished else None,
         exit_code=ended.exit_code if ended else None,
         message=_message(job, pod) if phase == "Failed" else "",
-        stuck=_stuck(pod) if finished is None else "",
+        stuck=_stuck(pod, how_to_have) if finished is None else "",
         deleting=job.metadata.deletion_timestamp is not None,
     )
 
@@ -97,12 +107,16 @@ def _message(job: Job, pod: Pod | None) -> str:
     return finished.message if finished else ""
 
 
-def _stuck(pod: Pod | None) -> str:
+def _stuck(pod: Pod | None, how_to_have: Callable[[str], str]) -> str:
     """Why a container cannot start, when that will not mend itself soon."""
     for one in (*pod.status.init_container_statuses, *pod.status.container_statuses) if pod else ():
         waiting = one.state.waiting
         if waiting is not None and waiting.reason in _STUCK:
-            return f"container {one.name} with image {one.image}: {waiting.reason}: {waiting.message}".rstrip(": ")
+            said = f"{waiting.reason}: {waiting.message}".rstrip(": ")
+            advice = how_to_have(one.image) if waiting.reason in _NOT_PULLED else ""
+            if advice:
+                return f"there is no image {one.image}: {advice} ({said})"
+            return f"container {one.name} with image {one.image}: {said}"
     return ""
 
 

@@ -192,14 +192,14 @@ def pack(paths: list[str], exclude: list[str], folder: str, output: Any) -> int:
     return count
 
 
-def send(task: dict[str, Any], path: str, paths: list[str], exclude: list[str]) -> None:
-    """Pack and bring it to the platform."""
+def send(task: dict[str, Any], path: str, what: str, paths: list[str], exclude: list[str]) -> None:
+    """Pack and bring it to the platform; `what` is what people call it."""
     with tempfile.TemporaryFile(dir=task["scratch"]) as file:
         count = pack(paths, exclude, os.path.realpath(task["folder"]), file)
         if count:
             size = file.tell()
             request(task, "PUT", path, file, size)
-            say(f"{path}: {count} files, {size} bytes")
+            say(f"{what} kept: {count} files, {size} bytes")
 
 
 def upload(task: dict[str, Any]) -> None:
@@ -207,10 +207,10 @@ def upload(task: dict[str, Any]) -> None:
     kept = [path for cache in task["caches"] for path in cache["paths"]]
     if task["artifacts"]:
         exclude = [*task["exclude"], *(["node_modules", *kept] if "**" in task["artifacts"] else [])]
-        send(task, "artifacts/" + task["step"], task["artifacts"], exclude)
+        send(task, "artifacts/" + task["step"], "artifacts", task["artifacts"], exclude)
     for cache in task["caches"]:
         if cache["push"]:
-            send(task, "caches/" + cache["name"], cache["paths"], [])
+            send(task, "caches/" + cache["name"], "cache " + cache["label"], cache["paths"], [])
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from fairway.delivery.releases.freeze import Frozen
 from fairway.delivery.releases.manifests import Values
 from fairway.delivery.releases.objects import Manifests, Place
 from fairway.delivery.releases.translate import generated
+from fairway.delivery.releases.wishes import wishes
 from fairway.delivery.releases.world import Problem
 from fairway.delivery.releases.world import ReleaseRefused as ReleaseRefused
 from fairway.delivery.releases.world import ReleaseWorld as ReleaseWorld
@@ -67,6 +68,7 @@ async def create_release(
         of=of,
         actor=actor,
         app_generation=app.metadata.generation,
+        wishes=wishes(app, environment.name),
         on_failure=app.spec.deploy.on_failure,
     )
     place = Place(app.metadata.namespace, app.metadata.name, environment.name)

@@ -9,6 +9,7 @@ from fairway.delivery.releases import freeze
 from fairway.delivery.releases.create import create_release, held_hosts, place_of_release, releases_of, write
 from fairway.delivery.releases.manifests import with_hosts
 from fairway.delivery.releases.objects import Place
+from fairway.delivery.releases.wishes import wishes
 from fairway.delivery.releases.world import ReleaseRefused, ReleaseWorld
 from fairway.kube.api.noun import decode
 from fairway.kube.api.resource import SECRETS
@@ -71,6 +72,7 @@ async def repeat(client: ApiClient, target: Release, releases: tuple[Release, ..
         of=target.metadata.name,
         actor=actor,
         app_generation=max(one.spec.app_generation for one in (*releases, target)),
+        wishes=wishes(app, place.environment),
         on_failure=app.spec.deploy.on_failure,
         manifests=with_hosts(spec.manifests, tuple(hosts)),
     )

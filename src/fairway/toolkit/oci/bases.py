@@ -6,6 +6,7 @@ import msgspec
 
 from fairway.toolkit.oci.documents import RunConfig
 from fairway.toolkit.oci.layers import Entry
+from fairway.toolkit.oci.reference import Reference, parse
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SITE_FOLDER = "usr/share/nginx/html"
@@ -126,8 +127,8 @@ NGINX = Recipe(
 )
 PYTHON = Recipe(
     name="python",
-    about="Python 3 with its standard library, certificates and time zones",
-    packages=("python3", "ca-certificates", "tzdata", "busybox-static", "netbase"),
+    about="Python 3 with its standard library, pip, certificates and time zones",
+    packages=("python3", "python3-pip", "ca-certificates", "tzdata", "busybox-static", "netbase"),
     tags=("python:latest", "python:3", "python:3-slim"),
     run=RunConfig(env=(_PATH, "LANG=C.UTF-8", "PYTHONUNBUFFERED=1"), cmd=("python3",)),
     links={"usr/local/bin/python": "/usr/bin/python3", "usr/local/bin/python3": "/usr/bin/python3"},
@@ -145,7 +146,7 @@ STATIC = Recipe(
     name="static",
     about="no programs at all: certificates, time zones and users, for a statically linked program",
     packages=("ca-certificates", "tzdata"),
-    tags=("static:latest",),
+    tags=("static:latest", "gcr.io/distroless/static-debian12:latest"),
     run=RunConfig(env=(_PATH,)),
     keep=("usr/share/ca-certificates", "usr/share/zoneinfo", "usr/share/doc"),
 )
@@ -153,8 +154,15 @@ NODE = Recipe(
     name="node",
     about="Node.js 18 with npm, for builds",
     packages=("nodejs", "npm", "ca-certificates", "busybox-static", "netbase"),
-    tags=("node:latest", "node:18", "node:18-alpine", "node:18-slim"),
+    tags=("node:latest", "node:lts", "node:lts-slim", "node:18", "node:18-alpine", "node:18-slim"),
     run=RunConfig(env=(_PATH,), cmd=("node",)),
+)
+GO = Recipe(
+    name="go",
+    about="the Go compiler with its standard library, for builds",
+    packages=("golang-go", "ca-certificates", "busybox-static", "netbase"),
+    tags=("golang:latest", "golang:1", "golang:1.19"),
+    run=RunConfig(env=(_PATH, "GOPATH=/go"), cmd=("sh",)),
 )
 KUBECTL = Recipe(
     name="kubectl",
@@ -163,7 +171,19 @@ KUBECTL = Recipe(
     tags=("bitnami/kubectl:latest",),
     run=RunConfig(env=(_PATH,), cmd=("kubectl",)),
 )
-RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in (NGINX, PYTHON, BUSYBOX, STATIC, NODE, KUBECTL)}
+RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in (NGINX, PYTHON, BUSYBOX, STATIC, NODE, GO, KUBECTL)}
+
+
+def how_to_have(image: Reference) -> str:
+    """How this machine has an image that no registry gives it: a recipe makes it, or one like it; "" for others."""
+    for recipe in RECIPES.values():
+        tags = [parse(tag) for tag in recipe.tags]
+        command = f"fairway image build --base {recipe.name}"
+        if image in tags:
+            return f"{command} makes it here from Debian packages"
+        if image.name in {tag.name for tag in tags}:
+            return f"{command} makes {recipe.tags[-1]}; another one comes with fairway image import FILE"
+    return ""
 
 
 def skeleton() -> tuple[Entry, ...]:

@@ -30,7 +30,7 @@ _LEFT_OUT = (
     *("var/lock", "var/run", "var/tmp", "root"),
 )
 _COMPILE = (
-    'for folder in "$1"/usr/lib/python3*; do chroot "$1" /usr/bin/python3 -m compileall -q '
+    'for folder in "$1"/usr/lib/python3.*; do chroot "$1" /usr/bin/python3 -m compileall -q '
     '--invalidation-mode unchecked-hash "${folder#"$1"}" || true; done'
 )
 
