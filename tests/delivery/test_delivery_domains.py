@@ -16,6 +16,7 @@ from fairway.delivery.kinds.domains import DomainPolicy
 from fairway.delivery.kinds.resources import APPS, DOMAIN_POLICIES, DOMAINS
 from fairway.kube.api.noun import decode
 from fairway.kube.api.resource import INGRESSES, NAMESPACES
+from fairway.kube.client.errors import Invalid
 from fairway.toolkit.clock import SystemClock
 
 Raw = dict[str, Any]
@@ -127,6 +128,59 @@ async def test_of_many_claims_at_once_one_wins(world: controllers_world.Cluster)
         assert len(winners) == 1
         losers = [claims.refused[host] for claims in found if host not in claims.held]
         assert all(f"is taken by default/{winners[0].metadata.name}" in text for text in losers)
+
+
+async def test_who_lost_a_race_between_namespaces_gets_the_host_when_the_winner_lets_go(
+    world: controllers_world.Cluster,
+) -> None:
+    """As the App controller does it: whoever was refused tries again when the host is said to be free."""
+    for name in ("team-a", "team-b"):
+        await namespace(world, name)
+    apps = [await make(world, "shop", name) for name in ("team-a", "team-b")]
+    claimants = [Claimant(world.client) for _ in apps]
+    freed: asyncio.Queue[str] = asyncio.Queue()
+    task = asyncio.create_task(run_domains(world.client, SystemClock(), freed.put_nowait))
+    try:
+        found = await asyncio.gather(
+            *(one.claim(app, ["race.example"]) for one, app in zip(claimants, apps, strict=True))
+        )
+        won = next(number for number, claims in enumerate(found) if claims.held)
+        lost = 1 - won
+        assert f"is taken by {apps[won].metadata.namespace}/shop" in found[lost].refused["race.example"]
+        await claimants[won].claim(apps[won], [])
+        async with asyncio.timeout(30):
+            while await freed.get() != "race.example":
+                pass
+        assert (await claimants[lost].claim(apps[lost], ["race.example"])).held == ("race.example",)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_hosts_that_could_be_taken_for_one_another_are_not(world: controllers_world.Cluster) -> None:
+    claimant = Claimant(world.client)
+    hosts = [
+        "*.example.com",
+        "wildcard.example.org",
+        "*.example.org",
+        "literal-wildcard.example.org",
+        "xn--bcher-kva.example",
+    ]
+    assert (await claimant.claim(await make(world, "one"), hosts)).held == tuple(hosts)
+    long = "*." + ".".join(["a" * 62] * 3 + ["b" * 60])
+    assert len(long) <= 253 and (await claimant.claim(await make(world, "two"), [long])).held == (long,)
+    refused = (await claimant.claim(await make(world, "three"), [long, "192.0.2.7"])).refused
+    assert "is taken by default/two" in refused[long] and "is an address" in refused["192.0.2.7"]
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["Upper.example", "dot.example.", "bücher.example", "a..b", "-a.example", "*.*.example", "a.*.example", "a" * 64],
+)
+async def test_a_host_that_is_none_is_refused_where_it_is_written(world: controllers_world.Cluster, host: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        await make(world, "one", domains=[host])
+    assert "spec.domains[0]" in str(caught.value)
 
 
 async def test_what_is_no_longer_wished_for_is_given_back(world: controllers_world.Cluster) -> None:

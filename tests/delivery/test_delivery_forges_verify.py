@@ -32,6 +32,10 @@ def github(signature: str, body: bytes = GITHUB_BODY) -> Delivery:
     return Delivery({"x-github-event": "push", "x-hub-signature-256": signature}, body)
 
 
+def gitcode(signature: str, body: bytes = GITHUB_BODY, **more: str) -> Delivery:
+    return Delivery({"x-gitcode-event": PUSH, "x-gitcode-signature-256": signature, **more}, body)
+
+
 def standard(signature: str, stamp: str = "1700000000", body: bytes = b"{}") -> Delivery:
     headers = {"x-gitlab-event": PUSH, "webhook-id": "msg_1", "webhook-timestamp": stamp}
     return Delivery({**headers, "webhook-signature": signature}, body)
@@ -52,6 +56,8 @@ def gitea(name: str, signature: str) -> Delivery:
         (Delivery({"x-gitlab-event": PUSH, "x-gitlab-token": "tok"}, b""), "tok", 0, "gitlab"),
         (standard(STANDARD_SIGN), STANDARD_SECRET, 1700000001, "gitlab"),
         (standard(f"v1a,other v1,AAAA {STANDARD_SIGN}"), STANDARD_SECRET, 1700000001, "gitlab"),
+        (gitcode(f"sha256={GITHUB_SUM}"), GITHUB_SECRET, 0, "gitcode"),
+        (Delivery({"x-gitcode-event": PUSH, "x-gitcode-token": "tok"}, b""), "tok", 0, "gitcode"),
         (gitea("gitea", GITHUB_SUM), GITHUB_SECRET, 0, "gitea"),
         (gitea("forgejo", GITHUB_SUM), GITHUB_SECRET, 0, "gitea"),
     ],
@@ -79,6 +85,10 @@ def test_genuine(delivery: Delivery, secret: str, now: float, forge: str) -> Non
         (standard(STANDARD_SIGN), STANDARD_SECRET, 1700000301, "too far from now"),
         (standard(STANDARD_SIGN), "whsec_!", 1700000001, "not base64 after whsec_"),
         (standard("v1,"), "whsec_", 1700000001, "empty after whsec_"),
+        (gitcode(f"sha256={GITHUB_SUM}", body=b"Hello, World?"), GITHUB_SECRET, 0, "is not of this body"),
+        (gitcode("sha256=0", **{"x-gitcode-token": "tok"}), "tok", 0, "is not of this body"),
+        (Delivery({"x-gitcode-event": PUSH}, b""), "tok", 0, "X-GitCode-Signature-256 is missing"),
+        (Delivery({"x-gitcode-event": PUSH, "x-gitcode-token": "other"}, b""), "tok", 0, "is not the secret"),
         (gitea("gitea", ""), GITHUB_SECRET, 0, "x-gitea-signature is missing"),
         (Delivery({"content-type": "application/json"}, b"{}"), "tok", 0, "no forge is known"),
     ],
@@ -118,6 +128,7 @@ def test_a_delivery_counts_once_and_the_table_is_bounded() -> None:
 @pytest.mark.parametrize(
     ("source", "place"),
     [
+        (("https://gitcode.com/a/b.git", "", ""), Place("gitcode", "https://api.gitcode.com/api/v5", "a/b")),
         (("https://gitee.com/team/site", "", ""), Place("gitee", "https://gitee.com/api/v5", "team/site")),
         (("https://github.com/team/site.git", "", ""), Place("github", "https://api.github.com", "team/site")),
         (("https://gitlab.com/a/b/c.git", "", ""), Place("gitlab", "https://gitlab.com/api/v4", "a%2Fb%2Fc")),

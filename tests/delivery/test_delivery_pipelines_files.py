@@ -113,6 +113,31 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
         yield made
 
 
+async def test_the_containers_of_the_platform_unpack_nothing_outside_the_workspace(platform: Platform) -> None:
+    target = platform.folder / "target"
+    target.mkdir()
+    (target / "there").write_text("before")
+    made = archive(
+        platform.folder,
+        ("../target/dots", "file", "x"),
+        (f"{target}/absolute", "file", "x"),
+        ("way", "link", str(target)),
+        ("way/through", "file", "x"),
+        ("file", "link", f"{target}/there"),
+        ("file", "file", "after"),
+        ("hard", "hard", "way/there"),
+        ("good", "file", "good"),
+    )
+    place = platform.storage.artifact(RUN, "build")
+    place.parent.mkdir(parents=True)
+    made.rename(place)
+    await platform.toolbox("source", inputs=["build"])
+    workspace = platform.folder / "workspace"
+    assert [path.name for path in target.iterdir()] == ["there"] and (target / "there").read_text() == "before"
+    assert (workspace / "good").read_text() == "good" and (workspace / "file").read_text() == "after"
+    assert not (workspace / "hard").exists()
+
+
 async def test_a_workspace_goes_out_and_comes_back(platform: Platform) -> None:
     workspace = platform.folder / "workspace"
     assert await platform.toolbox("source", inputs=["before"]) == "no artifacts of before\n"
@@ -247,6 +272,24 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     assert (out / "a" / "file").read_text() == "x" and not (out / "a").is_symlink()
     assert sorted(entry.name for entry in out.iterdir()) == ["a", "c", "g"]
     assert (out / "a" / "file").stat().st_mode & 0o7777 == 0o755
+
+
+def test_links_of_several_archives_lead_nowhere_together(tmp_path: Path) -> None:
+    """Each link stays inside by its words alone: `way` by way of `a/b/c/up`, which is the folder itself."""
+    out, target = tmp_path / "out", tmp_path / "target"
+    target.mkdir()
+    for members in (
+        [("way", "link", "a/b/c/up/../target"), ("a/b/c/up", "link", "../../..")],
+        [("a/b/c/up", "link", "../../.."), ("way", "link", "a/b/c/up/../target")],
+    ):
+        unpack(archive(tmp_path, *members), out)
+        assert not (out / "way").is_symlink()
+    (out / "commit").symlink_to(target)
+    with pytest.raises(BadArtifacts, match="behind a link that leads out"):
+        unpack(archive(tmp_path, ("commit/file", "file", "x")), out)
+    with pytest.raises(BadArtifacts, match="behind a link that leads out"):
+        unpack(archive(tmp_path, ("commit/deep/file", "file", "x")), out)
+    assert not list(target.iterdir())
 
 
 def test_bombs_and_scraps_are_refused(tmp_path: Path) -> None:

@@ -186,6 +186,12 @@ def test_short_values_and_lines_of_keys() -> None:
     assert masker.feed(b"line MIIBVgIBADANBg here\n") + masker.flush() == b"line [masked] here\n"
 
 
+@pytest.mark.parametrize("shown", ["https://x/?key=p%40ss%26w%22rd", 'json: {"k": "p@ss&w\\"rd"}'])
+def test_values_that_were_quoted_are_masked_too(shown: str) -> None:
+    masker = Masker(forms(['p@ss&w"rd']))
+    assert b"[masked]" in masker.feed(shown.encode()) + masker.flush()
+
+
 def test_tokens_are_about_one_step_of_one_run() -> None:
     tokens, claim = Tokens(b"k" * 32), Claim("default", "site-1", "uid", "build")
     token = tokens.issue(claim)

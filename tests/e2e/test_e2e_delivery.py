@@ -1,6 +1,8 @@
 """From a commit to a live domain on a real cluster: real git, real images, real pods, real TLS."""
 
 import json
+import os
+import subprocess
 import time
 from collections.abc import Iterator
 
@@ -44,6 +46,10 @@ def test_a_push_is_live_and_the_next_one_too_and_back_again(person: Person) -> N
     person.commit(site, "second", **{"index.html": "<h1>two</h1>"})
     person.push(site)
     person.shows("site.corp.com", "<h1>two</h1>")
+    asked = ("git", "-c", "credential.interactive=never", "ls-remote", "fairway")
+    elsewhere = {**os.environ, "GIT_SSL_CAINFO": "/etc/ssl/certs/ca-certificates.crt"}  # overrules what is configured
+    done = subprocess.run(asked, cwd=site, env=elsewhere, capture_output=True, text=True, timeout=60, check=False)
+    assert "refs/heads/main" in done.stdout, done.stderr
     person.fairway("rollback", "marketing-site")
     until(lambda: person.page("site.corp.com"), lambda text: text == "<h1>one</h1>", "the first version again")
     listed = person.fairway("releases", "marketing-site")

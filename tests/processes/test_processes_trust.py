@@ -3,6 +3,7 @@
 import argparse
 import ssl
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from fairway.certificates import authority
 from fairway.processes import trust_command
 from fairway.processes.trust_command import Store
+from fairway.toolkit import signing
 
 
 @pytest.fixture
@@ -62,3 +64,10 @@ def test_failures_say_what_to_do(tmp_path: Path, store: Store, capsys: pytest.Ca
     seen = capsys.readouterr()
     text = seen.out + seen.err
     assert "--print" in text and "`false` failed" in text and str(tmp_path / "none") in text
+
+
+def test_a_folder_of_roots_is_read_by_openssl(tmp_path: Path, store: Store) -> None:
+    assert trust_command.run(arguments(tmp_path / "state"), (store,)) == 0
+    file = authority.paths(tmp_path / "state" / "pki").certificate
+    hashed = subprocess.run(["openssl", "x509", "-hash", "-noout", "-in", str(file)], capture_output=True, text=True)
+    assert signing.openssl_name(file.read_bytes()) == f"{hashed.stdout.strip()}.0"

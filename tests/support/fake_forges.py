@@ -20,9 +20,16 @@ from fairway.toolkit.http_client import HttpClient, tcp_connector
 from fairway.toolkit.http_messages import Request, Response
 from fairway.toolkit.http_server import HttpServer
 
-KINDS = ("gitee", "github", "gitlab", "gitea", "forgejo")
+KINDS = ("gitee", "gitcode", "github", "gitlab", "gitea", "forgejo")
 TOKEN = "the-token"
-_API = {"gitee": "/api/v5", "github": "/api/v3", "gitlab": "/api/v4", "gitea": "/api/v1", "forgejo": "/api/v1"}
+_API = {
+    "gitee": "/api/v5",
+    "gitcode": "/api/v5",
+    "github": "/api/v3",
+    "gitlab": "/api/v4",
+    "gitea": "/api/v1",
+    "forgejo": "/api/v1",
+}
 Headers = tuple[tuple[str, str], ...]
 Raw = dict[str, Any]
 
@@ -109,6 +116,14 @@ class FakeForge:
         token = base64.b64encode(digest).decode()
         return (("X-Gitee-Event", "Push Hook"), ("X-Gitee-Token", token), ("X-Gitee-Timestamp", stamp))
 
+    def _sign_gitcode(self, data: bytes, secret: str, identity: str) -> Headers:
+        digest = hmac.new(secret.encode(), data, hashlib.sha256).hexdigest()
+        return (
+            ("X-GitCode-Event", "Push Hook"),
+            ("X-GitCode-Delivery", identity),
+            ("X-GitCode-Signature-256", f"sha256={digest}"),
+        )
+
     def _sign_github(self, data: bytes, secret: str, identity: str) -> Headers:
         digest = hmac.new(secret.encode(), data, hashlib.sha256).hexdigest()
         return (
@@ -154,14 +169,18 @@ class FakeForge:
         if path.endswith("/branches"):
             return [{"name": "main"}]
         if found := re.match(r"/statuses/([0-9a-f]{40})\Z", path):
-            if self.kind == "gitee":
+            if self.kind in ("gitee", "gitcode"):
                 return Response(404, b"{}")
             self.statuses.append((found[1], str(body.get("context") or body["name"]), body["state"]))
             return _json({}, 201)
         if "/check-runs" in path and self.kind == "gitee" and not self.without_checks:
             return self._check(method, body)
-        if path.endswith("/comments") and self.kind == "gitee":
+        if path.endswith("/comments") and self.kind in ("gitee", "gitcode"):
             self.comments.append(body["body"])
+            if self.kind == "gitcode":  # where it has no other way, the comment is the status
+                context, _, said = body["body"].replace("**", "").partition(": ")
+                state = "success" if said.startswith("built") else "failure"
+                self.statuses.append((path.split("/")[2], context, state))
             return _json({}, 201)
         if found := re.match(r"/(?:contents|repository/files)/(.*)\Z", path):
             return self._file(method, unquote(found[1]), body)

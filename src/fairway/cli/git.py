@@ -17,6 +17,7 @@ from fairway.kube.api.resource import SERVICE_ACCOUNTS, Resource
 from fairway.kube.client import kubeconfig as kubeconfigs
 from fairway.kube.client.client import ApiClient
 from fairway.kube.client.errors import AlreadyExists, ApiError, Forbidden, NotFound, Unreachable
+from fairway.toolkit import signing
 
 PUSHER = "fairway-pusher"
 """The Role that lets people push; each of them has a ServiceAccount whose name begins so."""
@@ -152,14 +153,30 @@ def configuration(url: str, *, ca: Path | None, kubeconfig: Path, namespace: str
         f"credential.{base}.Helper": "",
         f"credential.{base}.helper": f"!{shlex.join(command)}",
     }
-    return {**settings, **({f"http.{base}.sslCAInfo": str(ca.absolute())} if ca is not None else {})}
+    return {**settings, **(_trust(base, ca) if ca is not None else {})}
+
+
+def _trust(base: str, ca: Path) -> Mapping[str, str]:
+    """The root as a file and as a folder of its own: $GIT_SSL_CAINFO overrules the file everywhere, not the folder."""
+    found = {f"http.{base}.sslCAInfo": str(ca.absolute())}
+    folder = ca.absolute().with_suffix(".d")
+    try:
+        link = folder / signing.openssl_name(ca.read_bytes())
+        folder.mkdir(exist_ok=True)
+        if not link.is_symlink():
+            link.symlink_to(Path("..") / ca.name)
+    except FileExistsError:
+        pass  # somebody else was faster
+    except (OSError, ValueError):
+        return found  # not ours to write into
+    return {**found, f"http.{base}.sslCAPath": str(folder)}
 
 
 def add_remote(folder: Path, name: str, url: str, *, ca: Path | None, kubeconfig: Path, namespace: str) -> None:
     """Add or change a remote of the repository in `folder`, with its settings. Raises GitError."""
     _git(folder, "remote", *(("set-url",) if name in _git(folder, "remote").split() else ("add",)), name, url)
     base = _base(url)
-    for key in (f"credential.{base}.helper", f"http.{base}.sslCAInfo"):
+    for key in (f"credential.{base}.helper", f"http.{base}.sslCAInfo", f"http.{base}.sslCAPath"):
         _git(folder, "config", "--local", "--unset-all", key, missing_is_fine=True)
     for key, value in configuration(url, ca=ca, kubeconfig=kubeconfig, namespace=namespace).items():
         _git(folder, "config", "--local", "--add", key, value)

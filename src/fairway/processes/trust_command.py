@@ -95,7 +95,10 @@ def _install(root: bytes, store: Store, undo: str) -> None:
     _update(store)
     terminal.ok(f"the root of the sites is in {file}, and `{' '.join(store.command)}` took it in")
     print(f"    curl, git, Python and most programs of this machine now accept the sites; undo with: {undo}")
-    print("    Firefox and Chromium keep their own stores: import that file there, as an authority for websites")
+    print("    Firefox and Chromium keep their own stores: import that file there, as an authority for websites, or by")
+    print(
+        f'    certutil -d sql:"$HOME/.pki/nssdb" -A -t C,, -n "{_nickname(root)}" -i {file}   # Chromium; libnss3-tools'
+    )
 
 
 def _remove(root: bytes, store: Store, undo: str) -> None:
@@ -109,6 +112,12 @@ def _remove(root: bytes, store: Store, undo: str) -> None:
         raise CannotTrust(f"{file} can only be removed by root: run it with sudo: {undo}") from None
     _update(store)
     terminal.ok(f"{file} is removed, and `{' '.join(store.command)}` took the root out")
+    print(f'    where Chromium was told: certutil -d sql:"$HOME/.pki/nssdb" -D -n "{_nickname(root)}"')
+
+
+def _nickname(root: bytes) -> str:
+    """What a browser's store calls it; every root has its own there too."""
+    return f"fairway {signing.fingerprint(root)[:12]}"
 
 
 def _file(root: bytes, store: Store) -> Path:

@@ -1,5 +1,6 @@
 """Keys and certificates: an authority, and leaves signed by it. EC P-256, made in about a millisecond each."""
 
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from ipaddress import ip_address
@@ -142,3 +143,41 @@ def _pem(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Pair
     pem = serialization.Encoding.PEM
     secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return Pair(certificate.public_bytes(pem), secret)
+
+
+def openssl_name(certificate: bytes) -> str:
+    """The file name by which OpenSSL looks for a root in a folder: X509_NAME_hash of its subject, and `.0`.
+
+    The hash is over the subject in a canonical form: every value as UTF-8, in lower case, with single spaces
+    (OpenSSL, crypto/x509/x_name.c).
+    """
+    names = x509.load_pem_x509_certificate(certificate).subject.rdns
+    canonical = b"".join(_der(0x31, b"".join(map(_canonical, name))) for name in names)
+    number = int.from_bytes(hashlib.sha1(canonical, usedforsecurity=False).digest()[:4], "little")
+    return f"{number:08x}.0"
+
+
+def _canonical(attribute: "x509.NameAttribute[str | bytes]") -> bytes:
+    value = attribute.value if isinstance(attribute.value, str) else attribute.value.decode("utf-8", "replace")
+    return _der(
+        0x30, _object_identifier(attribute.oid.dotted_string) + _der(0x0C, " ".join(value.lower().split()).encode())
+    )
+
+
+def _object_identifier(dotted: str) -> bytes:
+    first, second, *rest = map(int, dotted.split("."))
+    data = bytes((first * 40 + second,))
+    for number in rest:
+        groups = [number & 0x7F]
+        while number := number >> 7:
+            groups.insert(0, 0x80 | (number & 0x7F))
+        data += bytes(groups)
+    return _der(0x06, data)
+
+
+def _der(tag: int, data: bytes) -> bytes:
+    length = len(data)
+    if length < 0x80:
+        return bytes((tag, length)) + data
+    size = (length.bit_length() + 7) // 8
+    return bytes((tag, 0x80 | size)) + length.to_bytes(size, "big") + data

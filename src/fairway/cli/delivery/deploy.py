@@ -34,8 +34,6 @@ async def remote(cluster: Cluster, name: str, folder: Path = Path()) -> None:
     git.add_remote(folder, REMOTE, url, ca=place.ca, kubeconfig=cluster.kubeconfig, namespace=cluster.namespace)
     branch = (await read(cluster, name)).spec.source.branch
     terminal.ok(f"git remote {REMOTE} is {url}")
-    if _OVERRIDE in os.environ and place.ca is not None:
-        terminal.warn(f"${_OVERRIDE} is set, and git then trusts nothing else: unset it for pushes, or fairway trust")
     print(f"  {terminal.paint(f'git push {REMOTE} {branch}', 'bold')}   # and watch it go live")
 
 

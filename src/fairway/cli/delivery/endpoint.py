@@ -61,9 +61,9 @@ async def show_log(cluster: Cluster, run: PipelineRun, *, follow: bool) -> None:
             print(line.decode(errors="replace"), flush=True)
 
 
-async def promote(cluster: Cluster, app: str, source: str, target: str, actor: str) -> str:
+async def promote(cluster: Cluster, app: str, source: str, target: str) -> str:
     """The name of the Release that carries on what is live in `source`. Raises Mistake."""
-    body = msgspec.json.encode({"from": source, "to": target, "actor": actor})
+    body = msgspec.json.encode({"from": source, "to": target})
     path = f"/promotions/{quote(cluster.namespace)}/{quote(app)}"
     async with _answer(cluster, "POST", path, body) as answer:
         return (await answer.read()).decode().strip()

@@ -79,7 +79,7 @@ async def promote(cluster: Cluster, arguments: argparse.Namespace) -> int:
     app = await read(cluster, arguments.name)
     target = checked(app, arguments.to)
     source = checked(app, arguments.source or _before(app, target))
-    name = await endpoint.promote(cluster, arguments.name, source, target, getpass.getuser())
+    name = await endpoint.promote(cluster, arguments.name, source, target)
     terminal.ok(f"what is live in {source} goes to {target} as v{name.rpartition('-v')[2]}")
     return await _wait(cluster, app, name, arguments)
 

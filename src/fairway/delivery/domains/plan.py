@@ -1,5 +1,6 @@
 """Whether an App may claim a host: policies in, a refusal for people out."""
 
+import ipaddress
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -23,6 +24,8 @@ def refusal(wish: Wish, policies: Sequence[DomainPolicy]) -> str:
     Of the policies that cover a host those with the longest suffix decide, so that a team may have its own part of a
     larger domain; one of them that agrees is enough.
     """
+    if _is_address(wish.host):
+        return _text(wish, "is an address, not a name; sites are found by name")
     ordered = sorted(policies, key=lambda policy: policy.metadata.name)
     if taken := _reserved(wish, ordered):
         return taken
@@ -93,6 +96,14 @@ def _filled(template: str, wish: Wish) -> str:
     for name, value in names.items():
         template = template.replace(name, value)
     return template
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _bare(host: str) -> str:

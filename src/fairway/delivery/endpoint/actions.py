@@ -6,7 +6,7 @@ import msgspec
 
 from fairway.delivery.endpoint.router import text
 from fairway.delivery.endpoint.story import FollowRun
-from fairway.delivery.git.access import FETCH, PUSH, Doorkeeper, token_of
+from fairway.delivery.git.access import FETCH, PUSH, Caller, Doorkeeper, token_of
 from fairway.delivery.kinds.runs import PipelineRun
 from fairway.delivery.releases.objects import Place
 from fairway.delivery.releases.repeat import promote
@@ -29,7 +29,6 @@ class Promotion(msgspec.Struct, frozen=True, rename={"source": "from"}):
 
     source: str
     to: str
-    actor: str = ""
 
 
 class Actions:
@@ -48,8 +47,9 @@ class Actions:
         namespace, name = _matched(LOGS, request)
         run = self._runs.get(ObjectKey(namespace, name))
         app = ObjectKey(namespace, run.spec.app if run is not None else name)
-        if refusal := await self._refusal(request, app, FETCH):
-            return refusal
+        caller = await self._admitted(request, app, FETCH)
+        if isinstance(caller, Response):
+            return caller
         if run is None:
             return text(404, f"there is no run {namespace}/{name}")
         key = run.metadata.key
@@ -64,13 +64,15 @@ class Actions:
     async def promotion(self, request: Request) -> Reply:
         """Create the Release and name it. Raises ApiError, Unreachable."""
         namespace, name = _matched(PROMOTIONS, request)
-        if refusal := await self._refusal(request, ObjectKey(namespace, name), PUSH):
-            return refusal
+        caller = await self._admitted(request, ObjectKey(namespace, name), PUSH)
+        if isinstance(caller, Response):
+            return caller
         if request.method != "POST" or len(request.body) > _BODY_BYTES_MAX:
             return text(405, "a promotion is a POST with from and to")
         try:
             wish = msgspec.json.decode(request.body, type=Promotion)
-            made = await promote(self._world, Place(namespace, name, wish.source), wish.to, actor=wish.actor[:200])
+            person = await self._doorkeeper.person(caller, ObjectKey(namespace, name))
+            made = await promote(self._world, Place(namespace, name, wish.source), wish.to, actor=person[:200])
         except msgspec.DecodeError as error:
             return text(400, f"the body is not a promotion: {error}")
         except ReleaseRefused as error:
@@ -78,13 +80,13 @@ class Actions:
         log.info("promoted", app=f"{namespace}/{name}", release=made, to=wish.to)
         return text(200, made)
 
-    async def _refusal(self, request: Request, app: ObjectKey, verb: str) -> Response | None:
+    async def _admitted(self, request: Request, app: ObjectKey, verb: str) -> Caller | Response:
         caller = await self._doorkeeper.caller(token_of(request.header("authorization")))
         if caller is None:
             return Response(401, b"a token is needed\n", (_CHALLENGE,))
         if not await self._doorkeeper.may(caller, app, verb):
             return text(403, f"{caller.username} may not {verb} apps/git {app}")
-        return None
+        return caller
 
 
 def _matched(pattern: re.Pattern[str], request: Request) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""What GitHub, Gitee, Gitea and Forgejo have in common: the shape that GitHub's API gave them all."""
+"""What GitHub, Gitee, GitCode, Gitea and Forgejo have in common: the shape that GitHub's API gave them all."""
 
 from urllib.parse import quote
 
@@ -36,7 +36,7 @@ class Common:
         return True
 
     async def _status(self, report: Report, text_max: int = _TEXT_MAX) -> None:
-        """A commit status, which Gitee has not."""
+        """A commit status, which Gitee and GitCode have not."""
         body = {
             "state": _STATES.get(report.state, report.state),
             "context": report.context,

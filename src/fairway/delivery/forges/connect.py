@@ -3,6 +3,7 @@
 from fairway.delivery.forges import credentials
 from fairway.delivery.forges.calls import Api
 from fairway.delivery.forges.forge import Forge
+from fairway.delivery.forges.gitcode import GitCode
 from fairway.delivery.forges.gitea import Gitea
 from fairway.delivery.forges.gitee import Gitee
 from fairway.delivery.forges.github import GitHub
@@ -13,6 +14,8 @@ from fairway.delivery.kinds.apps import App
 from fairway.kube.client.client import ApiClient
 
 _USUAL = Allowed()
+_PRIVATE_TOKEN = ("gitlab", "gitcode")
+"""They take a personal token in a header of this name."""
 
 
 async def connect(client: ApiClient, app: App, allowed: Allowed) -> Forge | None:
@@ -27,11 +30,13 @@ async def connect(client: ApiClient, app: App, allowed: Allowed) -> Forge | None
 
 def forge(place: Place, token: str, allowed: Allowed = _USUAL, authority: str = "") -> Forge:
     """The client for a place."""
-    header = ("PRIVATE-TOKEN", token) if place.provider == "gitlab" else ("Authorization", f"token {token}")
+    header = ("PRIVATE-TOKEN", token) if place.provider in _PRIVATE_TOKEN else ("Authorization", f"token {token}")
     api = Api(place.api_url, (header,), allowed, authority)
     match place.provider:
         case "gitee":
             return Gitee(api, place.path)
+        case "gitcode":
+            return GitCode(api, place.path)
         case "github":
             return GitHub(api, place.path)
         case "gitlab":

@@ -9,8 +9,16 @@ from fairway.delivery.forges.verify import Delivery
 from fairway.delivery.git.errors import printable
 
 _PUSHES = frozenset({"push hook", "push"})
-_EVENT_HEADERS = ("x-gitee-event", "x-forgejo-event", "x-gitea-event", "x-gitlab-event", "x-github-event")
+_EVENT_HEADERS = (
+    "x-gitcode-event",
+    "x-gitee-event",
+    "x-forgejo-event",
+    "x-gitea-event",
+    "x-gitlab-event",
+    "x-github-event",
+)
 _ID_HEADERS = (
+    "x-gitcode-delivery",
     "x-forgejo-delivery",
     "x-gitea-delivery",
     "x-github-delivery",

@@ -7,14 +7,28 @@ import msgspec
 from fairway.delivery.git.errors import SourceError
 from fairway.delivery.kinds.apps import Source
 
-_HOSTS = {"gitee.com": "gitee", "github.com": "github", "gitlab.com": "gitlab", "codeberg.org": "forgejo"}
+_HOSTS = {
+    "gitee.com": "gitee",
+    "gitcode.com": "gitcode",
+    "github.com": "github",
+    "gitlab.com": "gitlab",
+    "codeberg.org": "forgejo",
+}
 _APIS = {
     "gitee.com": "https://gitee.com/api/v5",
+    "gitcode.com": "https://api.gitcode.com/api/v5",
     "github.com": "https://api.github.com",
     "gitlab.com": "https://gitlab.com/api/v4",
     "codeberg.org": "https://codeberg.org/api/v1",
 }
-_PATHS = {"gitee": "/api/v5", "github": "/api/v3", "gitlab": "/api/v4", "gitea": "/api/v1", "forgejo": "/api/v1"}
+_PATHS = {
+    "gitee": "/api/v5",
+    "gitcode": "/api/v5",
+    "github": "/api/v3",
+    "gitlab": "/api/v4",
+    "gitea": "/api/v1",
+    "forgejo": "/api/v1",
+}
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -26,7 +40,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 def provider_of(source: Source) -> str:
-    """gitee, github, gitlab, gitea, forgejo, or git for one whose API is not known."""
+    """gitee, gitcode, github, gitlab, gitea, forgejo, or git for one whose API is not known."""
     host = (urlsplit(source.repository).hostname or "").removeprefix("www.")
     return source.provider or _HOSTS.get(host, "git")
 

@@ -4,6 +4,7 @@ Gitee      help.gitee.com/webhook: the password, or base64(HMAC-SHA256(secret, "
            or not. The body is not signed.
 GitHub     docs.github.com "Validating webhook deliveries": X-Hub-Signature-256 over the raw body.
 GitLab     X-Gitlab-Token, or the Standard Webhooks signature (standardwebhooks.com) with a whsec_ secret.
+GitCode    docs.gitcode.com "WebHook": X-GitCode-Signature-256 over the raw body, or the password in X-GitCode-Token.
 Gitea      X-Gitea-Signature or X-Forgejo-Signature: bare hex HMAC-SHA256 of the raw body.
 """
 
@@ -16,7 +17,7 @@ from urllib.parse import quote
 
 import msgspec
 
-GITEE, GITHUB, GITLAB, GITEA = "gitee", "github", "gitlab", "gitea"
+GITEE, GITHUB, GITLAB, GITEA, GITCODE = "gitee", "github", "gitlab", "gitea", "gitcode"
 SKEW_SECONDS = 300.0
 SKEW_SECONDS_MAX = 3600.0
 _WHSEC = "whsec_"
@@ -67,6 +68,16 @@ def _gitee(delivery: Delivery, secret: str, now_seconds: float, skew_seconds: fl
 
 def _github(delivery: Delivery, secret: str, now_seconds: float, skew_seconds: float) -> str:
     return _hex(delivery, secret, "x-hub-signature-256", _DIGEST_PREFIX)
+
+
+def _gitcode(delivery: Delivery, secret: str, now_seconds: float, skew_seconds: float) -> str:
+    """Where there is a signature it counts: a password beside it proves nothing about the body."""
+    if delivery.header("x-gitcode-signature-256"):
+        return _hex(delivery, secret, "x-gitcode-signature-256", _DIGEST_PREFIX)
+    token = delivery.header("x-gitcode-token")
+    if not token:
+        return "X-GitCode-Signature-256 is missing"
+    return "" if _same(token, secret) else "X-GitCode-Token is not the secret"
 
 
 def _gitea(delivery: Delivery, secret: str, now_seconds: float, skew_seconds: float) -> str:
@@ -121,8 +132,9 @@ def _same(given: str, wanted: str) -> bool:
 
 
 Check = Callable[[Delivery, str, float, float], str]
-_CHECKS: Mapping[str, Check] = {GITEE: _gitee, GITHUB: _github, GITLAB: _gitlab, GITEA: _gitea}
+_CHECKS: Mapping[str, Check] = {GITEE: _gitee, GITHUB: _github, GITLAB: _gitlab, GITEA: _gitea, GITCODE: _gitcode}
 _MARKS = (
+    (GITCODE, ("x-gitcode-event", "x-gitcode-token", "x-gitcode-signature-256")),
     (GITEE, ("x-gitee-event", "x-gitee-token")),
     (GITEA, ("x-forgejo-event", "x-gitea-event", "x-forgejo-signature", "x-gitea-signature")),
     (GITLAB, ("x-gitlab-event", "x-gitlab-token")),

@@ -16,7 +16,7 @@ class Source(Noun, frozen=True):
     path: str = ""
     """The folder inside the repository that holds the app."""
     provider: str = ""
-    """gitee, github, gitlab, gitea, forgejo or git (no API); empty: told from the host."""
+    """gitee, gitcode, github, gitlab, gitea, forgejo or git (no API); empty: told from the host."""
     api_url: str = ""
     credentials_secret: str = ""
     """A Secret with `token` (and, for git alone, `username`)."""

@@ -1,5 +1,7 @@
 """Domain: the claim of a host, cluster-wide; DomainPolicy: which hosts may be claimed by whom."""
 
+import hashlib
+import re
 from datetime import datetime
 
 from fairway.kube.api.meta import ObjectMeta
@@ -51,6 +53,18 @@ class DomainPolicy(Noun, frozen=True):
     spec: DomainPolicySpec = DomainPolicySpec()
 
 
+_NAME_LENGTH_MAX = 253
+_ESCAPED = re.compile(r"(literal-)*wildcard\.")
+
+
 def domain_name(host: str) -> str:
-    """The name of a host's Domain: the host, with `wildcard.` for a leading `*.`."""
-    return "wildcard." + host[2:] if host.startswith("*.") else host
+    """The name of a host's Domain: the host, with `wildcard.` for a leading `*.`.
+
+    No two hosts share one: a host that is called so gets `literal-` in front, and one too long for a name its sum.
+    """
+    name = "wildcard." + host[2:] if host.startswith("*.") else host
+    if _ESCAPED.match(host):
+        name = f"literal-{host}"
+    if len(name) <= _NAME_LENGTH_MAX:
+        return name
+    return f"{name.partition('.')[0][:63].rstrip('-')}.{hashlib.sha256(host.encode()).hexdigest()[:40]}.long"

@@ -1,8 +1,10 @@
-"""Secrets out of logs: values, their lines and their base64 forms, also where a chunk ends in the middle of one."""
+"""Secrets out of logs: values, their lines, their base64, URL and JSON forms, also where a chunk ends inside of one."""
 
 import base64
+import json
 import re
 from collections.abc import Iterable
+from urllib.parse import quote
 
 _LENGTH_MIN = 4
 _MASK = b"[masked]"
@@ -19,7 +21,7 @@ def forms(values: Iterable[str]) -> frozenset[bytes]:
         for part in parts:
             if len(part) >= _LENGTH_MIN:
                 data = part.encode()
-                found |= {data, *_encoded(data)}
+                found |= {data, *_encoded(data), quote(part, safe="").encode(), json.dumps(part)[1:-1].encode()}
     return frozenset(found)
 
 

@@ -97,6 +97,7 @@ class Pipelines:
 
     def _sweep(self) -> None:
         """Remove what runs and Apps left that were deleted while nobody looked."""
+        self._storage.sweep()
         for run in {*self._logs.runs(), *self._storage.runs()}:
             if self._runs.get(run) is None:
                 self._logs.forget(run)

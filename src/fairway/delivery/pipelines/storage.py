@@ -98,6 +98,12 @@ class Storage:
         """Remove the caches of an App that is gone; there are only a few files."""
         shutil.rmtree(self._caches / app.namespace / app.name, ignore_errors=True)
 
+    def sweep(self) -> None:
+        """Remove what was being written when the process before was killed. Only before anything is written."""
+        for folder in (self._artifacts, self._caches):
+            for path in folder.glob("*/*/.*.tgz.*"):
+                path.unlink(missing_ok=True)
+
     def runs(self) -> Iterator[ObjectKey]:
         """The runs that have something here."""
         for folder in (self._artifacts, self._work):

@@ -16,8 +16,11 @@ class BadArtifacts(Exception):
 def unpack(archive: Path, folder: Path, *, files_max: int = FILES_MAX, bytes_max: int = BYTES_MAX) -> int:
     """Unpack files, folders and links that stay inside; returns how many entries. Raises BadArtifacts, OSError.
 
-    Links are made after all files, so that no file is ever written through one.
+    Links are made after all files, so that no file is ever written through one of the same archive. The folder may hold
+    links already, of the commit or of another archive, and several together may lead where none of them does alone:
+    so a file is only written where its folder really is inside, and a link that leads out in the end is taken away.
     """
+    inside = _Inside(folder)
     links: list[tuple[str, str]] = []
     count, left = 0, bytes_max
     try:
@@ -31,12 +34,34 @@ def unpack(archive: Path, folder: Path, *, files_max: int = FILES_MAX, bytes_max
                 if entry.issym():
                     links.append((path, entry.linkname))
                 elif path:
+                    inside.check(folder / path if entry.isdir() else (folder / path).parent, path)
                     _write(entries, entry, folder / path)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise BadArtifacts(f"the artifacts cannot be unpacked: {_reason(error)}") from error
-    for path, target in links:
-        _link(folder, path, target)
+    made = [spot for path, target in links if (spot := _link(folder, path, target)) is not None]
+    for spot in made:
+        if not inside.holds(spot):
+            spot.unlink()
     return count
+
+
+class _Inside:
+    """Whether paths are in a folder as the kernel sees them; what was found once holds until links are made."""
+
+    def __init__(self, folder: Path) -> None:
+        self._root = os.path.realpath(folder)
+        self._good: set[Path] = set()
+
+    def check(self, path: Path, name: str) -> None:
+        """Raises BadArtifacts."""
+        if path not in self._good:
+            if not self.holds(path):
+                raise BadArtifacts(f"{name[:100]!r} lies behind a link that leads out of the project's folder")
+            self._good.add(path)
+
+    def holds(self, path: Path) -> bool:
+        real = os.path.realpath(path)
+        return real == self._root or real.startswith(f"{self._root}/")
 
 
 def _checked(name: str) -> str:
@@ -65,17 +90,19 @@ def _write(entries: tarfile.TarFile, entry: tarfile.TarInfo, path: Path) -> None
             file.write(piece)
 
 
-def _link(folder: Path, path: str, target: str) -> None:
-    """A link, unless it leads out: of those nothing is made."""
+def _link(folder: Path, path: str, target: str) -> Path | None:
+    """A link, unless it leads out: of those nothing is made. Where it is, if it was made."""
     place = os.path.normpath(os.path.join(os.path.dirname(path), target))
     if not path or target.startswith("/") or place == ".." or place.startswith("../"):
-        return
+        return None
     spot = folder / path
     if os.path.realpath(spot.parent) != str(Path(os.path.realpath(folder)) / os.path.dirname(path)).rstrip("/"):
-        return  # below another link
+        return None  # below another link
     spot.parent.mkdir(parents=True, exist_ok=True)
-    if not os.path.lexists(spot):
-        spot.symlink_to(target)
+    if os.path.lexists(spot):
+        return None
+    spot.symlink_to(target)
+    return spot
 
 
 def _reason(error: Exception) -> str:
