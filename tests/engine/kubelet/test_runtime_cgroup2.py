@@ -59,3 +59,28 @@ def test_a_group_is_made_entered_killed_and_removed(root: Path) -> None:
     group.kill()
     group.remove()
     assert not (root / name).exists()
+
+
+def test_a_group_is_made_while_the_last_one_beside_it_is_taken_away(tmp_path: Path) -> None:
+    """Init containers follow one another: the pod's group is empty for a moment, and goes with the one that ended."""
+    layout = Layout(str(tmp_path))
+    layout.unified, layout.enforced = True, ()
+    ended = Group(layout, "pod/ended")
+    ended.folders = (str(tmp_path / "pod" / "ended"),)
+    group = Group(layout, "pod/next")
+    group.folders = (str(tmp_path / "pod" / "next"),)
+    child = os.fork()
+    if child == 0:
+        try:
+            while True:
+                ended.create(Limits(None, None, None, None))
+                ended.remove()
+        finally:
+            os._exit(1)
+    try:
+        for _ in range(2000):
+            group.create(Limits(None, None, None, None))
+            group.remove()
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)

@@ -10,6 +10,7 @@ import time
 CONTROLLERS = ("memory", "cpu", "pids")
 _ROOT = "/sys/fs/cgroup"
 _CPU_PERIOD_US = 100_000
+_MAKE_ATTEMPTS = 100
 _KILL_ATTEMPTS = 100
 _KILL_PAUSE_SECONDS = 0.02
 
@@ -103,12 +104,22 @@ class Group:
         `parent_limits` are those of the group above, which the containers of a pod share.
         """
         for folder in self.folders:
-            if self.layout.unified:
-                self._delegate()
-            os.makedirs(folder, exist_ok=True)
+            self._make(folder)
             if parent_limits is not None:
                 self._limit(os.path.dirname(folder), parent_limits)
             self._limit(folder, limits)
+
+    def _make(self, folder: str) -> None:
+        """Also while another container of the pod takes the group above away, because it was its last one."""
+        for _ in range(_MAKE_ATTEMPTS):
+            try:
+                if self.layout.unified:
+                    self._delegate()
+                os.makedirs(folder, exist_ok=True)
+                return
+            except FileNotFoundError:
+                continue
+        os.makedirs(folder, exist_ok=True)
 
     def _limit(self, folder: str, limits: Limits) -> None:
         for name, value in limits.files(self.layout.unified):
