@@ -190,11 +190,13 @@ def _unpacked(files: Files, source: Source, target: str, spool: BinaryIO) -> Ite
 def _inflate(file: BinaryIO, spool: BinaryIO) -> None:
     head = file.read(6)
     file.seek(0)
-    reader: BinaryIO | LayerReader = LayerReader(file, _ARCHIVE_BYTES_MAX)
+    reader: BinaryIO | LayerReader
     if head.startswith(b"BZh"):
         reader = cast(BinaryIO, bz2.BZ2File(file))  # closed with `file`
     elif head.startswith(b"\xfd7zXZ"):
         reader = cast(BinaryIO, lzma.LZMAFile(file))  # noqa: SIM115  # closed with `file`
+    else:
+        reader = LayerReader(file, _ARCHIVE_BYTES_MAX)
     size_bytes = 0
     while piece := reader.read(1 << 18):
         size_bytes += len(piece)
