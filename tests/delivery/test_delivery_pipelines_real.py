@@ -152,15 +152,16 @@ def test_a_run_goes_on_while_the_engine_is_killed(person: Person) -> None:
 def test_cancelling_ends_the_process_tree(person: Person) -> None:
     app(person, "slow")
     folder = repository(person, "slow")
-    script = "stages: [build]\nbuild: {script: ['(sleep 98765 &) ; sleep 98765']}"
+    mark = str(900_000_000 + os.getpid())  # nobody else on this machine sleeps that long
+    script = f"stages: [build]\nbuild: {{script: ['(sleep {mark} &) ; sleep {mark}']}}"
     person.commit(folder, "first", **{".fairway.yml": script})
     with person.pushing(folder) as pushing:
         two = "the two processes"
-        waited(lambda: processes("98765"), lambda found: len(found) == 2, two, evidence=lambda: story(person, pushing))
+        waited(lambda: processes(mark), lambda found: len(found) == 2, two, evidence=lambda: story(person, pushing))
         person.cluster.kubectl("patch", "pipelinerun", "slow-1", "--type=merge", "-p", '{"spec": {"cancelled": true}}')
         status = until(person, "slow-1", "Cancelled", "Succeeded", "Failed")
         assert status["phase"] == "Cancelled" and status["steps"][0]["phase"] == "Cancelled"
-        assert not processes("98765")
+        assert not processes(mark)
         assert "Cancelled" in pushing.ended()
 
 

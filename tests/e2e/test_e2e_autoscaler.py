@@ -3,7 +3,7 @@
 import pytest
 from space import Kubectl, selected, template
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 BURN = "trap 'exit 0' TERM; while :; do if test -e /tmp/idle; then sleep 0.2; fi; done"
 
 
