@@ -3,14 +3,16 @@
 #   make test              set up, run every test, by WORKERS processes (3: most of them wait most of the time)
 #   make check             format, lint, types, layers
 #   make many-pods         300 real pods at once come, answer, and go
+#   make test-cgroup2      limits by cgroup v2, in a virtual machine   (ARGS=node or ARGS=cluster: a half; MACHINE="--cpus 2")
 #   make bench             every benchmark, as tables (make bench-api, bench-delivery, …: one of them)
 VENV := .venv
 BIN  := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
 ARGS ?=
 WORKERS ?= 3
+MACHINE ?=
 
-.PHONY: setup demo test test-runtimes check bench bench-api bench-edge soak-edge bench-node bench-delivery many-pods format golden clean
+.PHONY: setup demo test test-runtimes test-cgroup2 check bench bench-api bench-edge soak-edge bench-node bench-delivery many-pods format golden clean
 setup: $(VENV)/.setup
 demo: setup
 	@$(SUDO) $(BIN)/fairway demo --state-dir .fairway/demo $(ARGS)
@@ -27,6 +29,10 @@ test-runtimes: $(VENV)/.setup-dev
 	    $(SUDO) $(BIN)/python tests/support/rootless_pytest.py $$ids $(NODE_TESTS) $(ARGS) || exit 1; \
 	  done; \
 	done
+# Limits by cgroup v2 on Debian's own kernel, in a virtual machine: where that must be emulated it takes many minutes.
+test-cgroup2: $(VENV)/.setup-dev
+	@$(SUDO) tools/system_packages machine
+	@export FAIRWAY_TEST_PATIENCE=10; $(SUDO) $(BIN)/python tools/in_a_vm.py --seconds 7200 $(MACHINE) tests/cgroup2/run $(ARGS)
 check: $(VENV)/.setup-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

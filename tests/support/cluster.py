@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import patience
 import shared
 from load import Target
 
-START_SECONDS = 60
+START_SECONDS = patience.seconds(60)
 _SHARES = 8
 
 
@@ -85,7 +86,7 @@ class Cluster(msgspec.Struct):
     def stop(self, number: int = signal.SIGINT) -> None:
         """End it as Ctrl-C does."""
         self.process.send_signal(number)
-        self.process.wait(30)
+        self.process.wait(patience.seconds(30))
         self.process.stdout.close()
 
     def log(self, length: int = 6000) -> str:
@@ -100,7 +101,13 @@ class Cluster(msgspec.Struct):
         command = [*self.client_prefix, binary or list(kubectls().values())[-1], *arguments]
         environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.state_dir / "home")}
         done = subprocess.run(
-            command, env=environment, input=text, capture_output=True, text=True, timeout=120, check=False
+            command,
+            env=environment,
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=patience.seconds(120),
+            check=False,
         )
         if check:
             assert done.returncode == 0, f"{' '.join(arguments)}: {done.stderr}\n{self.log()}"
@@ -117,7 +124,7 @@ class Cluster(msgspec.Struct):
 
     def engine_pid(self) -> int:
         """The engine's process id on the host; one that is just being started again is waited for."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + patience.seconds(10)
         while time.monotonic() < deadline:
             for folder in Path("/proc").iterdir():
                 if folder.name.isdecimal() and self._is_engine(folder):

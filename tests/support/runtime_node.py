@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
+import patience
 import pytest
 import uvloop
 
@@ -21,7 +22,7 @@ from fairway.engine.kubelet.runtime.model import ContainerSpec, ContainerState
 from fairway.toolkit import linux
 
 _NAMESPACES = linux.CLONE_NEWNET | linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC
-_STUCK_SECONDS = 90
+_STUCK_SECONDS = patience.seconds(90)
 
 
 class Node:
@@ -42,7 +43,7 @@ class Node:
         self.socket.unlink(missing_ok=True)
         module = "fairway.engine.kubelet.runtime.zygote"
         process = subprocess.Popen([sys.executable, "-m", module, "--socket", str(self.socket)])
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + patience.seconds(20)
         while not self.socket.exists():
             assert process.poll() is None and time.monotonic() < deadline, "the zygote does not listen"
             time.sleep(0.005)
@@ -75,7 +76,7 @@ class Node:
         """Wait until a container has ended."""
         changed = asyncio.Event()
         self.runtime.subscribe(lambda name: changed.set() if name == id else None)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(patience.seconds(30)):
             while True:
                 for state in await self.runtime.list():
                     if state.id == id and state.status in ("exited", "failed"):
@@ -137,5 +138,5 @@ class NodeRunner:
 
 
 async def _bounded(body: Callable[[Node], Awaitable[None]], node: Node) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(patience.seconds(60)):
         await body(node)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import patience
 from cluster import Cluster
 
 SLEEP = "trap 'exit 0' TERM; while true; do sleep 0.1; done"
@@ -32,7 +33,7 @@ class Kubectl:
 
     def until(self, look: Callable[[], Any], wanted: Callable[[Any], object], what: str) -> Any:
         """What `look` gives once it is what is wanted: kubectl has no wait for it."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + patience.seconds(60)
         while not wanted(found := look()):
             assert time.monotonic() < deadline, f"never came: {what}; last seen: {found}\n{self.cluster.log()}"
             time.sleep(0.1)

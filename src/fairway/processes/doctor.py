@@ -12,6 +12,8 @@ from pathlib import Path
 import msgspec
 
 import fairway
+from fairway.engine.kubelet.runtime import delegation
+from fairway.engine.kubelet.runtime.cgroups import CONTROLLERS
 from fairway.processes import rootless
 from fairway.toolkit import linux
 
@@ -19,6 +21,9 @@ DESCRIPTIONS = Path(fairway.__file__).parent / "engine/apiserver/schema/descript
 """Where schema/descriptions.py reads; that module brings the whole API server, and every start looks here."""
 _DISK_BYTES_COMFORTABLE = 1 << 30
 _DISK_BYTES_LEAST = 32 << 20
+_DELEGATE = (
+    "start it by `systemd-run --user --scope -p Delegate=yes fairway up`, or as root with cgroups mounted writable"
+)
 _TRIAL_RULES = """
 table ip fairway-trial {
   map m { type ipv4_addr . inet_proto . inet_service : verdict; }
@@ -204,13 +209,16 @@ def _disk(state_dir: Path) -> Finding:
 
 
 def _limits(_: Path) -> Finding:
-    for folder in ("/sys/fs/cgroup/memory", "/sys/fs/cgroup"):
-        controllers = Path(folder) / "cgroup.controllers"
-        if folder.endswith("memory") and Path(folder).is_dir() and os.access(folder, os.W_OK):
-            return Finding("cgroups", True, "version 1")
-        if controllers.exists() and os.access(folder, os.W_OK):
-            return Finding("cgroups", True, f"version 2: {controllers.read_text().strip()}")
-    mend = "mount cgroups writable; until then limits of containers are not enforced"
+    for folder in delegation.writable():
+        lent = (Path(folder) / "cgroup.controllers").read_text().split()
+        missing = [name for name in CONTROLLERS if name not in lent]
+        if missing:
+            mend = f"lend it {' and '.join(missing)} too: {_DELEGATE}"
+            return Finding("cgroups", False, f"version 2 without {', '.join(missing)}", mend, required=False)
+        return Finding("cgroups", True, f"version 2: {' '.join(lent)}")
+    if os.access("/sys/fs/cgroup/memory/cgroup.procs", os.W_OK):
+        return Finding("cgroups", True, "version 1")
+    mend = f"{_DELEGATE}; until then limits of containers are not enforced"
     return Finding("cgroups", False, "not writable", mend, required=False)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from fairway.engine.kubelet.runtime import delegation
 from fairway.processes import egress, instance, rootless, supervisor
 from fairway.processes.assembling import Assembling
 from fairway.processes.broker import BrokerServer, listener
@@ -95,6 +96,7 @@ class _Cluster:
         outer, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         notice_read, notice_write = os.pipe2(os.O_CLOEXEC)
         lifeline_read, lifeline_write = os.pipe2(os.O_CLOEXEC)
+        groups = Path(delegation.claim())
         try:
             self.pid = rootless.fork(_NAMESPACES)
         except rootless.CannotMap as error:
@@ -107,7 +109,7 @@ class _Cluster:
             outer.close()
             os.close(notice_read)
             os.close(lifeline_write)
-            _be_supervisor(settings, ports, inner, notice_write, lifeline_read)
+            _be_supervisor(settings, ports, groups, inner, notice_write, lifeline_read)
         inner.close()
         os.close(notice_write)
         os.close(lifeline_read)
@@ -164,13 +166,15 @@ class _Cluster:
         return os.waitstatus_to_exitcode(status) if pid else None
 
 
-def _be_supervisor(settings: Settings, ports: Ports, broker: socket.socket, notice: int, lifeline: int) -> None:
+def _be_supervisor(
+    settings: Settings, ports: Ports, groups: Path, broker: socket.socket, notice: int, lifeline: int
+) -> None:
     """Process 1, straight after the fork; never returns."""
     try:
         os.setsid()
         _log_to(settings.log_file)
         upstream = _nameservers(Path("/etc/resolv.conf"))
-        supervisor.prepare_namespaces()
+        supervisor.prepare_namespaces(groups)
         python = (sys.executable, "-I", "-m")
         zygote = ("fairway.engine.kubelet.runtime.zygote", "--socket", str(supervisor.ZYGOTE_SOCKET))
         engine = ("fairway.processes.engine", msgspec.json.encode(settings).decode(), *upstream)

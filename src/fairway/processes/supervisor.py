@@ -17,6 +17,7 @@ import msgspec
 
 from fairway.toolkit import linux
 
+CGROUPS = Path("/sys/fs/cgroup")
 RUN_DIR = Path("/run/fairway")
 ZYGOTE_SOCKET = RUN_DIR / "zygote.sock"
 _BACKOFF_SECONDS_MAX = 5.0
@@ -37,9 +38,14 @@ class Program(msgspec.Struct):
     restart_at: float = 0.0
 
 
-def prepare_namespaces() -> None:
-    """Make the new mount namespace ours: nothing propagates out, /proc is ours, /run hides the host's sockets."""
+def prepare_namespaces(groups: Path = CGROUPS) -> None:
+    """Make the new mount namespace ours: nothing propagates out, /proc is ours, /run hides the host's sockets.
+
+    `groups` is the part of the control groups that is lent to us: the only one in sight.
+    """
     linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    if groups != CGROUPS:
+        linux.mount(str(groups), str(CGROUPS), None, linux.MS_BIND)
     linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
     linux.mount("tmpfs", "/run", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=0755")
     RUN_DIR.mkdir(mode=0o711)

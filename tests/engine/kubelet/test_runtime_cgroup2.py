@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -86,3 +87,35 @@ def test_a_group_is_made_while_the_last_one_beside_it_is_taken_away(tmp_path: Pa
         with suppress(ProcessLookupError, ChildProcessError):
             os.kill(child, 9)
             os.waitpid(child, 0)
+
+
+def test_groups_of_a_container_go_with_it(root: Path) -> None:
+    layout = Layout(str(root))
+    layout.enforced = layout.enforced or CONTROLLERS
+    name = f"fairway-test-{os.getpid()}"
+    group = Group(layout, f"{name}/pod/container")
+    group.create(Limits(None, None, None, None))
+    (root / name / "pod" / "container" / "made" / "inside").mkdir(parents=True)
+    group.remove()
+    assert not (root / name).exists()
+
+
+def test_a_pod_that_comes_while_another_goes(root: Path) -> None:
+    """Both use the group of their quality of service, which goes with its last pod."""
+    layout = Layout(str(root))
+    layout.enforced = layout.enforced or CONTROLLERS
+    name = f"fairway-test-{os.getpid()}"
+    missing: list[str] = []
+
+    def come_and_go(pod: str) -> None:
+        for _ in range(40):
+            group = Group(layout, f"{name}/besteffort/{pod}/container")
+            group.create(Limits(None, None, 2, None))
+            missing.extend(folder for folder in group.folders if not os.path.exists(folder))
+            group.remove()
+
+    with ThreadPoolExecutor(2) as threads:
+        for done in [threads.submit(come_and_go, pod) for pod in ("a", "b")]:
+            done.result()
+    assert not missing
+    assert not (root / name).exists()

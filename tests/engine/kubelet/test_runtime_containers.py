@@ -235,6 +235,25 @@ def test_limits(node):
     node(body)
 
 
+def test_a_container_sees_its_own_limits_and_cannot_change_them(node):
+    async def body(node):
+        group = f"fairway-test-{os.getpid()}-{node.folder.name}/c"
+        script = """
+            cd /sys/fs/cgroup && cat memory.max pids.max cpu.max
+            cat /proc/self/cgroup
+            echo max > pids.max || mkdir below || echo 0 > cgroup.procs || echo kept
+        """
+        limits = {"memory_limit_bytes": 64 << 20, "pids_limit": 20, "cpu_quota_us": 50_000}
+        _, log = await node.run("c", "sh", "-c", script, cgroup=group, **limits)
+        assert "kept" in log
+        assert group not in log
+        layout = cgroups.Layout()
+        if layout.unified and layout.enforced == cgroups.CONTROLLERS:
+            assert f"{64 << 20}\n20\n50000 100000\n0::/\n" in log
+
+    node(body)
+
+
 def test_remove_while_it_is_being_started(node):
     async def body(node):
         for number in range(10):

@@ -172,7 +172,8 @@ def _limits_enforced(limits: tuple[str, ...]) -> tuple[str, str, str, str]:
     missing = [name for name in _LIMITS if name not in limits]
     if not missing:
         return "LimitsEnforced", "True", "ControlGroupsUsable", f"limits of {', '.join(_LIMITS)} are enforced"
-    message = f"limits of {', '.join(missing)} are not enforced: this machine lends us no control group for them"
+    why = "this machine lends us no control group for them, see `fairway doctor`"
+    message = f"limits of {', '.join(missing)} are not enforced: {why}"
     return "LimitsEnforced", "False", "ControlGroupsMissing", message
 
 

@@ -3,6 +3,7 @@
 Nothing here raises when a machine does not let us set limits: `enforced` tells what does work, and the node reports it.
 """
 
+import errno
 import os
 import signal
 import time
@@ -10,9 +11,11 @@ import time
 CONTROLLERS = ("memory", "cpu", "pids")
 _ROOT = "/sys/fs/cgroup"
 _CPU_PERIOD_US = 100_000
-_MAKE_ATTEMPTS = 100
 _KILL_ATTEMPTS = 100
 _KILL_PAUSE_SECONDS = 0.02
+_MAKE_ATTEMPTS = 200
+_VANISHED = (errno.ENOENT, errno.ENODEV)  # a group that is just going knows no groups any more
+_MAKE_PAUSE_SECONDS = 0.005
 
 
 class Layout:
@@ -25,9 +28,7 @@ class Layout:
 
     def _usable(self, controller: str) -> bool:
         if self.unified:
-            return controller in _read(f"{self.root}/cgroup.controllers").split() and os.access(
-                f"{self.root}/cgroup.subtree_control", os.W_OK
-            )
+            return hand_down(self.root, controller)
         folder = f"{self.root}/{controller}"
         return os.path.exists(f"{folder}/cgroup.procs") and os.access(folder, os.W_OK)
 
@@ -52,9 +53,9 @@ class Limits:
         self.cpu_shares = cpu_shares
         self.pids = pids
 
-    def files(self, unified: bool) -> tuple[tuple[str, str], ...]:
-        """File names and what to write; CPU quotas are per 100 ms."""
-        pairs = self._v2() if unified else self._v1()
+    def files(self, unified: bool, *, shared: bool = False) -> tuple[tuple[str, str], ...]:
+        """File names and what to write; CPU quotas are per 100 ms. `shared` are those of a pod."""
+        pairs = self._v2(shared=shared) if unified else self._v1()
         return tuple((name, value) for name, value in pairs if value is not None)
 
     def _v1(self) -> tuple[tuple[str, str | None], ...]:
@@ -67,10 +68,10 @@ class Limits:
             ("pids.max", _text(self.pids)),
         )
 
-    def _v2(self) -> tuple[tuple[str, str | None], ...]:
+    def _v2(self, *, shared: bool) -> tuple[tuple[str, str | None], ...]:
         quota = f"{self.cpu_quota_us} {_CPU_PERIOD_US}" if self.cpu_quota_us else None
-        # The kernel kills the whole container, not one of its processes, as Kubernetes does on v2.
-        whole = "1" if self.memory_bytes else None
+        # The kernel kills the whole container, not one of its processes, as Kubernetes does on v2; never the whole pod.
+        whole = "1" if self.memory_bytes and not shared else None
         return (
             ("memory.max", _text(self.memory_bytes)),
             ("memory.swap.max", "0" if self.memory_bytes else None),
@@ -106,23 +107,39 @@ class Group:
         for folder in self.folders:
             self._make(folder)
             if parent_limits is not None:
-                self._limit(os.path.dirname(folder), parent_limits)
+                self._limit(os.path.dirname(folder), parent_limits, shared=True)
             self._limit(folder, limits)
 
     def _make(self, folder: str) -> None:
-        """Also while another container of the pod takes the group above away, because it was its last one."""
+        """Again when a parent vanishes meanwhile: who removes the last group in it removes it too."""
         for _ in range(_MAKE_ATTEMPTS):
             try:
                 if self.layout.unified:
                     self._delegate()
                 os.makedirs(folder, exist_ok=True)
-                return
-            except FileNotFoundError:
-                continue
+                if not self.layout.unified or self._has_all(folder):
+                    return
+            except OSError as error:
+                if error.errno not in _VANISHED:
+                    raise
+            time.sleep(_MAKE_PAUSE_SECONDS)
         os.makedirs(folder, exist_ok=True)
 
-    def _limit(self, folder: str, limits: Limits) -> None:
-        for name, value in limits.files(self.layout.unified):
+    def _has_all(self, folder: str) -> bool:
+        there = set(_read(f"{self.layout.root}/cgroup.controllers").split())
+        return there & set(self.layout.enforced) <= set(_read(f"{folder}/cgroup.controllers").split())
+
+    def _delegate(self) -> None:
+        """v2: hand the controllers down from the root to the parent of this group."""
+        folder = self.layout.root
+        for part in self.name.split("/"):
+            for controller in self.layout.enforced:
+                hand_down(folder, controller)
+            folder += "/" + part
+            os.makedirs(folder, exist_ok=True)
+
+    def _limit(self, folder: str, limits: Limits, *, shared: bool = False) -> None:
+        for name, value in limits.files(self.layout.unified, shared=shared):
             if os.path.exists(f"{folder}/{name}"):
                 _write(f"{folder}/{name}", value)
 
@@ -130,12 +147,15 @@ class Group:
         """Write other limits; the names of those that the kernel did not take.
 
         Twice, as one may have to make room for another: the group above, or memory with swap, first when limits grow
-        and last when they shrink.
+        and last when they shrink. Nothing is written when the container works with more memory than it is to have: v1
+        refuses that by itself, v2 would kill it.
         """
         refused: list[str] = []
         for folder in self.folders:
+            if self.layout.unified and limits.memory_bytes and _working_set(folder) > limits.memory_bytes:
+                return ("memory.max",)
             for _ in range(2):
-                self._limit(os.path.dirname(folder), parent_limits)
+                self._limit(os.path.dirname(folder), parent_limits, shared=True)
                 self._limit(folder, limits)
             refused += [
                 name for name, value in limits.files(self.layout.unified) if not _took(f"{folder}/{name}", value)
@@ -145,6 +165,8 @@ class Group:
     def kill(self) -> None:
         """KILL every process in it, again until none is left, as they may fork meanwhile."""
         for folder in self.folders[:1]:
+            if self.layout.unified:
+                _write(f"{folder}/cgroup.kill", "1")  # Linux 5.14: all at once, those in groups below too
             for _ in range(_KILL_ATTEMPTS):
                 pids = _read(f"{folder}/cgroup.procs").split()
                 for pid in pids:
@@ -155,15 +177,6 @@ class Group:
                 if not pids:
                     return
                 time.sleep(_KILL_PAUSE_SECONDS)
-
-    def _delegate(self) -> None:
-        """v2: hand the controllers down from the root to the parent of this group."""
-        folder = self.layout.root
-        for part in self.name.split("/"):
-            for controller in self.layout.enforced:
-                _write(f"{folder}/cgroup.subtree_control", f"+{controller}")
-            folder += "/" + part
-            os.makedirs(folder, exist_ok=True)
 
     def entrances(self) -> tuple[int, ...]:
         """Open files through which a process joins by writing `0`, also after it has lost sight of the folders."""
@@ -187,6 +200,8 @@ class Group:
     def remove(self) -> None:
         """Remove the folders, and parents that became empty; a folder still in use stays."""
         for folder in self.folders:
+            if self.layout.unified:
+                _remove_below(folder)
             for _ in self.name.split("/"):
                 try:
                     os.rmdir(folder)
@@ -195,6 +210,35 @@ class Group:
                 except OSError:
                     break
                 folder = os.path.dirname(folder)
+
+
+def hand_down(folder: str, controller: str) -> bool:
+    """v2: let the groups in this folder have a controller; whether they may. The kernel refuses that where the
+    controller is missing, and, but for the root of all groups, where processes are in the group itself."""
+    path = f"{folder}/cgroup.subtree_control"
+    if controller in _read(path).split():
+        return True
+    _write(path, f"+{controller}")
+    return controller in _read(path).split()
+
+
+def _remove_below(folder: str) -> None:
+    """Remove the groups that a privileged container made in its own."""
+    for path, names, _ in os.walk(folder, topdown=False):
+        for name in names:
+            try:
+                os.rmdir(f"{path}/{name}")
+            except OSError:
+                continue  # in use
+
+
+def _working_set(folder: str) -> int:
+    """Bytes in use without file pages that could be dropped at once; 0 where nobody counts."""
+    used = _read(f"{folder}/memory.current").strip() or "0"
+    for line in _read(f"{folder}/memory.stat").splitlines():
+        if line.startswith("inactive_file "):
+            return int(used) - int(line.split()[1])
+    return int(used)
 
 
 def enter(entrances: tuple[int, ...]) -> None:

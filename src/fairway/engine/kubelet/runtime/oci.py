@@ -79,9 +79,10 @@ def clean(run_dir: str, container: str, group: str) -> None:
         _remove(place)
     if not os.path.isdir(f"{run_dir}/oci"):
         return
-    for controller in _names(_CGROUPS):
-        path = f"{_CGROUPS}/{controller}/{group or f'fairway-{container}'}"
-        while path != f"{_CGROUPS}/{controller}":
+    unified = os.path.exists(f"{_CGROUPS}/cgroup.controllers")
+    for top in [_CGROUPS] if unified else [f"{_CGROUPS}/{name}" for name in _names(_CGROUPS)]:
+        path = f"{top}/{group or f'fairway-{container}'}"
+        while path != top:
             try:
                 os.rmdir(path)
             except FileNotFoundError:

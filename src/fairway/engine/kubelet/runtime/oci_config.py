@@ -84,6 +84,9 @@ def _mounts(spec: Spec, home: str) -> list[Json]:
         {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": _NO_EXTRAS},
         {"destination": "/dev/shm", **shm},
     ]
+    if rootfs.sees_its_group():
+        options = [*_NO_EXTRAS, "rw" if spec.privileged else "ro"]
+        made.append({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": options})
     devices = set(rootfs.all_devices() if spec.privileged else rootfs.DEVICES) - set(rootfs.DEVICES if bound else ())
     made += [_bind(f"/dev/{name}", f"/dev/{name}", ["bind", "rw"]) for name in sorted(devices)]
     # Parents first, so that a volume inside another volume is not hidden by it.

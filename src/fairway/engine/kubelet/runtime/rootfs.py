@@ -31,7 +31,9 @@ class _Parts:
 
     def __init__(self, volumes: tuple[Volume, ...], shm_path: str, *, privileged: bool) -> None:
         self.proc = linux.new_filesystem("proc", (), _NO_EXTRAS)
-        self.sys = linux.new_filesystem("sysfs", (), _NO_EXTRAS | (0 if privileged else linux.MOUNT_ATTR_RDONLY))
+        as_allowed = _NO_EXTRAS | (0 if privileged else linux.MOUNT_ATTR_RDONLY)
+        self.sys = linux.new_filesystem("sysfs", (), as_allowed)
+        self.group = linux.new_filesystem("cgroup2", (), as_allowed) if sees_its_group() else None
         size = (("size", "65536k"), ("mode", "755"))
         no_devices = linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV
         self.dev = linux.new_filesystem("tmpfs", size, no_devices)
@@ -44,6 +46,14 @@ class _Parts:
         # Parents first, so that a volume inside another volume is not hidden by it.
         ordered = sorted(volumes, key=lambda volume: os.path.normpath(volume.target).count("/"))
         self.volumes = tuple((volume, _take(volume)) for volume in ordered)
+
+
+def sees_its_group() -> bool:
+    """Whether a container gets its own control group to see, as with cgroup v2: programs look there for their limits.
+
+    It is the root of the container's cgroup namespace, which this process must have entered before.
+    """
+    return os.path.exists("/sys/fs/cgroup/cgroup.controllers")
 
 
 def all_devices() -> tuple[str, ...]:
@@ -111,6 +121,8 @@ def enter(
     _change_root(folders[2])
     _attach(parts.proc, _folder("/proc"))
     _attach(parts.sys, _folder("/sys"))
+    if parts.group is not None:
+        _attach(parts.group, linux.openat2(linux.AT_FDCWD, "/sys/fs/cgroup", _FOLDER, _PLAIN))
     _attach_devices(parts)
     proc = os.open("/proc", _FOLDER | os.O_CLOEXEC)
     firmware = _optional(linux.AT_FDCWD, "/sys/firmware")
