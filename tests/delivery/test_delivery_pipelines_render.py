@@ -79,3 +79,8 @@ class _Plain(yaml.SafeDumper):
 
 
 _Plain.add_representer(tuple, lambda dumper, data: dumper.represent_list(data))
+
+
+def test_networks_inside_others_are_named_once() -> None:
+    wished = ("10.0.0.0/8", "10.42.0.0/16", "192.0.2.7", "192.0.2.7/32", "fd00::/8", "198.51.100.0/24")
+    assert render.collapsed(wished) == ("10.0.0.0/8", "192.0.2.7/32", "198.51.100.0/24")

@@ -1,6 +1,7 @@
 """Walks of people through delivery on one real cluster: programs, promotion, what a build can see, odd pushes."""
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import cluster
 import pytest
 import shared
 from app_site import Person
+
+from fairway.processes.broker import local_addresses
 
 pytestmark = pytest.mark.real
 
@@ -22,11 +25,48 @@ class Answer(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("", int(os.environ["PORT"])), Answer).serve_forever()
 """
 
+LOOK = """
+import glob, os, socket, sys, urllib.request
+def reached(host, port):
+    try:
+        socket.create_connection((host, int(port)), 2).close()
+    except OSError:
+        return "closed"
+    return "open"
+for target in sys.argv[1:]:
+    print("look", target, reached(*target.split(":")))
+for path in ("default/shop.git/info/refs?service=git-upload-pack", "runs/default/shop-1/source", "logs/default/shop-1"):
+    try:
+        print("asked", path, urllib.request.urlopen("http://10.42.0.1:8900/" + path, timeout=5).status)
+    except OSError as error:
+        print("asked", path, getattr(error, "code", error))
+secrets = [path for folder in ("/fairway/**", "/var/run/secrets/**") for path in glob.glob(folder, recursive=True)]
+print("files", sorted(path for path in secrets if os.path.isfile(path)))
+print("processes", len(glob.glob("/proc/[0-9]*")))
+"""
+CLOSED = (
+    "10.96.0.1:443",
+    "10.42.0.1:6443",
+    "10.42.0.1:10250",
+    "169.254.169.254:80",
+    "10.96.0.20:443",
+    "127.0.0.1:6443",
+)
+POD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: stroller}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers: [{name: shell, image: "python:3", command: [sleep, infinity]}]
+"""
+
 
 @pytest.fixture(scope="module")
 def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     folder = tmp_path_factory.mktemp("walks")
     made = cluster.new(folder / "state")
+    made.flags = ("--egress", "veth")  # what a build must not reach is only out of its reach when there is a way out
     shared.bases(made.state_dir, "nginx", "python")
     made.start()
     yield Person(made, folder)
@@ -99,3 +139,25 @@ def test_a_rollback_in_one_environment_stays_when_another_changes(person: Person
     assert "https://staging.shop.test" in person.fairway("open", "shop", "-e", "staging")
     told = person.cluster.kubectl("get", "releases,apps,events", "-o", "json")
     assert not [token for token in ("s1-secret", "p1-secret", "p2-secret") if token in told]
+
+
+def test_a_build_sees_nothing_but_its_own_source(person: Person) -> None:
+    addresses = local_addresses(Path("/proc/net/fib_trie").read_text())
+    assert addresses, "the link of the cluster has one at least"
+    folder = person.repository("spy")
+    person.fairway("app", "create", "spy", "--domain", "spy.test", "--remote", folder=folder)
+    with socket.create_server(("0.0.0.0", 0)) as listening:
+        ours = [f"{address}:{listening.getsockname()[1]}" for address in addresses]
+        person.cluster.apply(POD)
+        person.cluster.kubectl("wait", "pod/stroller", "--for=condition=Ready", "--timeout=60s")
+        strolled = person.cluster.kubectl("exec", "stroller", "--", "python3", "-c", LOOK, *ours)
+        assert "open" in strolled, f"pods have a way out, else this test says nothing: {strolled}"
+        command = " ".join(("python3 look.py", *CLOSED, *ours))
+        pipeline = f"build:\n  image: python:3\n  script: ['{command}', 'mkdir dist', 'touch dist/index.html']\n"
+        person.commit(folder, **{".fairway.yml": pipeline, "look.py": LOOK})
+        said = person.push(folder)
+    looked = [line.split()[-2:] for line in said.splitlines() if " look " in line]
+    assert dict(looked) == dict.fromkeys((*CLOSED, *ours), "closed"), said
+    asked = [line.split()[-1] for line in said.splitlines() if " asked " in line]
+    assert asked == ["401", "401", "401"], said
+    assert "files ['/fairway/script/after', '/fairway/script/main']" in said and "token" not in said, said

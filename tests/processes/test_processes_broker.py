@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from fairway.processes.broker import Broker, BrokerServer
+from fairway.processes.broker import Broker, BrokerServer, local_addresses
 
 
 @pytest.fixture
@@ -74,3 +74,21 @@ async def test_listeners_are_kept_until_they_are_released(broker: Broker) -> Non
     assert await broker.held() == ()
     with pytest.raises(ConnectionRefusedError):
         await broker.connect("127.0.0.1", port)
+
+
+def test_the_addresses_of_a_machine_are_read_from_its_routes() -> None:
+    trie = """Main:
+  +-- 0.0.0.0/0 3 0 5
+     |-- 192.0.2.0
+        /24 link UNICAST
+Local:
+     +-- 127.0.0.0/8 2 0 2
+        |-- 127.0.0.1
+           /32 host LOCAL
+     +-- 192.0.2.0/24 2 0 2
+        |-- 192.0.2.7
+           /32 host LOCAL
+        |-- 192.0.2.255
+           /32 link BROADCAST
+"""
+    assert local_addresses(trie) == ("192.0.2.7",)

@@ -34,6 +34,7 @@ from fairway.delivery.kinds.install import install
 from fairway.delivery.kinds.releases import Release
 from fairway.delivery.kinds.resources import APPS, FIELD_MANAGER, PIPELINE_RUNS, RELEASES
 from fairway.delivery.kinds.runs import PipelineRun, Trigger
+from fairway.delivery.pipelines.objects import HostAddresses
 from fairway.delivery.pipelines.room import Pipelines
 from fairway.delivery.releases.controller import run_releases
 from fairway.delivery.releases.follow import follow_release
@@ -65,17 +66,19 @@ async def run(
     sock: socket.socket,
     dialer: Dialer = dial,
     assemble: Assemble | None = None,
+    host_addresses: HostAddresses | None = None,
 ) -> None:
     """Serve on a bound socket, which stays the caller's, until cancelled; `dialer` connects to registries.
 
-    `assemble` makes base images in the node's own store, where there is one.
+    `assemble` makes base images in the node's own store, where there is one. `host_addresses` are those of a machine
+    that the node does not tell.
 
     Raises OSError, ApiError, Unreachable.
     """
     config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
     await install(client)
     made = images(config, dialer, assemble)
-    room = _Room(client, config, clock, made)
+    room = _Room(client, config, clock, made, host_addresses)
     server = HttpServer(
         room.router.answer, log, limits=Limits(idle_timeout_seconds=_IDLE_SECONDS), streamed=room.router.streamed
     )
@@ -130,7 +133,14 @@ def token_key(state_dir: Path) -> bytes:
 class _Room:
     """The parts, made in the order in which they need one another."""
 
-    def __init__(self, client: ApiClient, config: Config, clock: Clock, images: Images) -> None:
+    def __init__(
+        self,
+        client: ApiClient,
+        config: Config,
+        clock: Clock,
+        images: Images,
+        host_addresses: HostAddresses | None,
+    ) -> None:
         self._client, self._config, self._clock = client, config, clock
         by_app = {BY_APP: app_of}
         self._apps = Reflector(client, APPS, App, clock)
@@ -143,7 +153,15 @@ class _Room:
         )
         world = ReleaseWorld(client, clock, repositories)
         self.pipelines = Pipelines(
-            client, config, clock, self._apps, self._runs, repositories, images, token_key(config.state_dir)
+            client,
+            config,
+            clock,
+            self._apps,
+            self._runs,
+            repositories,
+            images,
+            token_key(config.state_dir),
+            host_addresses,
         )
         own: tuple[Reflector[Any], ...] = (self._apps, self._runs, self._releases)
         self.reflectors = (*own, *self.kept.reflectors, *self.pipelines.reflectors)

@@ -4,7 +4,7 @@ One request is one message `{"id", "verb", "host", "port"}` on a SOCK_SEQPACKET 
 and either a socket or an error. `connect` gives a connected TCP socket, `datagram` a connected UDP one, `listen` a
 listener, `bind` a UDP socket with an address of its own. Those two kinds are kept here, so that an engine that starts
 again gets the same ones, until `release` and `unbind`; `held` and `bound` name them. `base` assembles the base image
-whose name stands for the host and gives a stream of what that says.
+whose name stands for the host and gives a stream of what that says. `addresses` tells which ones the host has.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
@@ -64,6 +65,27 @@ def receiver(host: str, port: int) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def local_addresses(trie: str) -> tuple[str, ...]:
+    """The IPv4 addresses of a machine but for loopback, from the text of its /proc/net/fib_trie."""
+    found: dict[str, None] = {}
+    address = ""
+    for line in trie.splitlines():
+        words = line.split()
+        if words[:1] == ["|--"]:
+            address = words[1]
+        elif words == ["/32", "host", "LOCAL"] and not address.startswith("127."):
+            found[address] = None
+    return tuple(found)
+
+
+def _addresses() -> tuple[tuple[str, int], ...]:
+    try:
+        trie = Path("/proc/net/fib_trie").read_text()
+    except OSError:
+        return ()  # a kernel without it; nothing else tells all addresses without a privilege
+    return tuple((address, 0) for address in local_addresses(trie))
 
 
 class _Kept:
@@ -120,6 +142,9 @@ class BrokerServer:
 
     def _answer(self, payload: bytes) -> None:
         request = msgspec.json.decode(payload, type=Request)
+        if request.verb == "addresses":
+            fds.send(self.channel, msgspec.json.encode(Answer(request.id, held=_addresses())))
+            return
         if request.verb in ("release", "held", "unbind", "bound"):
             kept = self._listeners if request.verb in ("release", "held") else self._receivers
             if request.verb in ("release", "unbind"):
@@ -202,6 +227,11 @@ class Broker:
     async def base(self, recipe: str) -> socket.socket:
         """A stream of what the making of a base image says.  Raises OSError."""
         return await self._ask("base", recipe, 0)
+
+    async def addresses(self) -> tuple[str, ...]:
+        """The host's own IPv4 addresses, as they are now, without loopback.  Raises OSError."""
+        answer, _ = await self._exchange("addresses", "", 0)
+        return tuple(address for address, _ in answer.held)
 
     async def dial(
         self, host: str, port: int, ssl_context: ssl.SSLContext | None = None

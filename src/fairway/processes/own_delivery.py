@@ -50,7 +50,7 @@ async def run(
         images_dir=settings.path / "images",
     )
     with listener(_ADDRESS, _PORT) as sock:
-        await serve(client, config, clock, sock, dialer, assembler(broker))
+        await serve(client, config, clock, sock, dialer, assembler(broker), broker.addresses)
 
 
 def credentials(state_dir: Path, registry: str) -> Path:

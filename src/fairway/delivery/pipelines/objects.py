@@ -1,10 +1,12 @@
 """What a run has in the API: its fixed pipeline, its Jobs and their Secrets, and the rules around them."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from fairway.delivery.config import Config
+from fairway.delivery.git.cluster_networks import of_nodes
 from fairway.delivery.kinds.apps import App
 from fairway.delivery.kinds.resources import FIELD_MANAGER, RUN_LABEL
 from fairway.delivery.kinds.runs import PipelineRun
@@ -14,7 +16,7 @@ from fairway.delivery.pipelines.names import pipeline_name
 from fairway.delivery.pipelines.plan import Start
 from fairway.delivery.pipelines.tokens import Claim, Tokens
 from fairway.delivery.pipelines.variables import folder
-from fairway.kube.api.resource import CONFIG_MAPS, JOBS, SECRETS, SERVICE_ACCOUNTS, Resource
+from fairway.kube.api.resource import CONFIG_MAPS, JOBS, NODES, SECRETS, SERVICE_ACCOUNTS, Resource
 from fairway.kube.client.client import ApiClient
 from fairway.kube.client.errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound
 
@@ -23,6 +25,10 @@ NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", "Netwo
 ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
 _PIPELINE_KEY = "pipeline.json"
 _PIPELINE_BYTES_MAX = 900_000
+
+
+HostAddresses = Callable[[], Awaitable[Sequence[str]]]
+"""The addresses that a machine has now. May raise OSError."""
 
 
 class TakenName(Exception):
@@ -36,8 +42,17 @@ class Refused(Exception):
 class Objects:
     """Writes them; each method can be repeated at any time."""
 
-    def __init__(self, client: ApiClient, config: Config, tokens: Tokens, program: str) -> None:
+    def __init__(
+        self,
+        client: ApiClient,
+        config: Config,
+        tokens: Tokens,
+        program: str,
+        host_addresses: HostAddresses | None = None,
+    ) -> None:
+        """`host_addresses` are those of a machine whose node does not know them; others are read from the nodes."""
         self._client = client
+        self._host_addresses = host_addresses
         self._config = config
         self._tokens = tokens
         self._program = program
@@ -88,7 +103,7 @@ class Objects:
             self._config.endpoint_address,
             self._config.endpoint_port,
             self._config.dns_addresses,
-            self._config.cluster_networks,
+            await self._closed_networks(),
         )
         policy = render.network_policy(namespace, network, reach)
         await self._client.apply(NETWORK_POLICIES, policy, field_manager=FIELD_MANAGER)
@@ -96,6 +111,12 @@ class Objects:
             account, binding = render.cluster_access(namespace)
             await self._client.apply(SERVICE_ACCOUNTS, account, field_manager=FIELD_MANAGER)
             await self._client.apply(ROLE_BINDINGS, binding, field_manager=FIELD_MANAGER)
+
+    async def _closed_networks(self) -> tuple[str, ...]:
+        """What no build may reach: the cluster's networks, and every node by all of its addresses, as they are now."""
+        nodes = of_nodes((await self._client.list(NODES)).items)
+        mine = await self._host_addresses() if self._host_addresses is not None else ()
+        return render.collapsed((*self._config.cluster_networks, *nodes, *mine))
 
     async def start(self, place: render.Place, app: App, step: Job, action: Start) -> None:
         """The rules, the Secret and the Job of an attempt. Raises TakenName, Refused."""
@@ -107,6 +128,8 @@ class Objects:
             await self._create(JOBS, render.job(place, step, app.spec.build, action.job, action.attempt), place)
         except (Forbidden, Invalid) as error:
             raise Refused(str(error)) from error
+        except OSError as error:
+            raise Refused(f"the machine's own addresses, which builds may not reach, are not known: {error}") from error
 
     async def stop(self, namespace: str, name: str) -> None:
         """Delete a Job; it is gone when all of its processes are."""

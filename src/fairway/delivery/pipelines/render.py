@@ -8,6 +8,7 @@ the App grants its jobs access to the namespace.
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network, collapse_addresses, ip_network
 from typing import Any
 
 import msgspec
@@ -157,6 +158,13 @@ def network_policy(namespace: str, network: Network, reach: str) -> Raw:
             "egress": egress,
         },
     }
+
+
+def collapsed(networks: Sequence[str]) -> tuple[str, ...]:
+    """IPv4 networks with none inside another, which is how an ipBlock takes them."""
+    parsed = (ip_network(one) for one in networks)
+    four = (one for one in parsed if isinstance(one, IPv4Network))
+    return tuple(str(one) for one in collapse_addresses(four))
 
 
 def cluster_access(namespace: str) -> tuple[Raw, Raw]:

@@ -16,7 +16,7 @@ from fairway.delivery.pipelines.endpoint import RunEndpoint
 from fairway.delivery.pipelines.follow import Follower
 from fairway.delivery.pipelines.jobs import Jobs
 from fairway.delivery.pipelines.logs import Logs
-from fairway.delivery.pipelines.objects import Objects
+from fairway.delivery.pipelines.objects import HostAddresses, Objects
 from fairway.delivery.pipelines.storage import Storage
 from fairway.delivery.pipelines.tokens import Tokens
 from fairway.delivery.pipelines.work import Workshop
@@ -42,6 +42,7 @@ class Pipelines:
         repositories: Repositories,
         images: Images,
         token_key: bytes,
+        host_addresses: HostAddresses | None = None,
     ) -> None:
         """`token_key` (32 bytes or more) must be the same after a restart: pods that run have tokens signed with it."""
         tokens = Tokens(token_key)
@@ -51,7 +52,8 @@ class Pipelines:
         self._logs = Logs(config.state_dir / "logs")
         jobs = Jobs(client, clock)
         self.reflectors: tuple[Reflector[Any], ...] = jobs.reflectors
-        objects = Objects(client, config, tokens, Path(toolbox.__file__).read_text(encoding="utf-8"))
+        program = Path(toolbox.__file__).read_text(encoding="utf-8")
+        objects = Objects(client, config, tokens, program, host_addresses)
         workshop = Workshop(config, repositories, images, self._storage)
         self._controller = RunController(
             client,
