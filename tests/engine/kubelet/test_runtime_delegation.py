@@ -40,3 +40,14 @@ def test_version_1_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "memory").mkdir()
     assert delegation.claim(str(tmp_path), "/user.slice/scope") == str(tmp_path)
     assert delegation.writable(str(tmp_path), "/") == ()
+
+
+def test_processes_are_moved_out_before_controllers_are_handed_down(tmp_path: Path) -> None:
+    """Here they cannot go, as files are no kernel: then the group is not ours, as limits of memory would not hold."""
+    group(tmp_path, None)
+    scope = group(tmp_path / "scope", "")
+    (scope / "cgroup.type").write_text("domain\n")
+    (scope / "cgroup.procs").write_text("123\n")
+    assert delegation.claim(str(tmp_path), "/scope") == str(tmp_path)
+    assert (scope / delegation.LEAF / "cgroup.procs").read_text() == "123"
+    assert (scope / "cgroup.subtree_control").read_text() == "\n"

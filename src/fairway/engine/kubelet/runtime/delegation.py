@@ -39,8 +39,13 @@ def _top(root: str, own: str) -> str:
 
 
 def _is_ready(folder: str, top: str) -> bool:
-    """Whether any controller can be handed down from here; makes room for that where we are in the group ourselves."""
-    return _hands_down(folder) or (folder == top and _move_out(folder) and _hands_down(folder))
+    """Whether any controller can be handed down from here; makes room for that where we are in the group ourselves.
+
+    Room first: the kernel hands down processor time and processes also with somebody in it, then never memory. Only the
+    root of all groups has no type.
+    """
+    crowded = folder == top and os.path.exists(f"{folder}/cgroup.type")
+    return (not crowded or _move_out(folder)) and _hands_down(folder)
 
 
 def _hands_down(folder: str) -> bool:
