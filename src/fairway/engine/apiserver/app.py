@@ -22,6 +22,7 @@ from fairway.engine.apiserver.endpoints import (
     Pods,
     Target,
     answers,
+    finer,
     parse_path,
     queries,
     verb_of,
@@ -129,7 +130,7 @@ class App:
                 kind, _counted(verb, request), target.subresource, _scope(target), dry_run=query.get("dryRun") == "All"
             )
         user = self._security.user(request)
-        self._authorize(_attributes(user, verb, request, target, query))
+        self._authorize(_attributes(user, verb, request, target, query), finer(target, verb, request.path))
         if kind is None:
             return answers.page_not_found()
         if not verb:
@@ -137,7 +138,8 @@ class App:
         call = Call(request, _own_namespace(kind, target), kind, verb, query, user)
         if verb == "update" and kind.create_on_update and self._objects.would_create(call):
             self._authorize(_attributes(user, "create", request, target, query))
-        return self._in_json(call) if self._long_yaml.holds(request) else self._answer(call)
+        passed_on = target.subresource == "proxy"
+        return self._in_json(call) if not passed_on and self._long_yaml.holds(request) else self._answer(call)
 
     async def _in_json(self, call: Call) -> Reply:
         reply = self._answer(msgspec.structs.replace(call, request=await self._long_yaml.in_json(call.request)))
@@ -156,9 +158,10 @@ class App:
                     return reply
         return self._objects.answer(call)
 
-    def _authorize(self, attributes: Attributes) -> None:
-        """Raises ApiError 401 and 403."""
-        if self._security.authority.allows(attributes):
+    def _authorize(self, attributes: Attributes, finer: str = "") -> None:
+        """Raises ApiError 401 and 403. `finer` is another subresource that is enough."""
+        allows = self._security.authority.allows
+        if allows(attributes) or (finer and allows(msgspec.structs.replace(attributes, subresource=finer))):
             return
         if attributes.user == ANONYMOUS:
             raise errors.unauthorized()

@@ -29,6 +29,7 @@ from fairway.engine.apiserver.endpoints import (
     Objects,
     OpenApi,
     Pods,
+    Proxies,
     Reviews,
     answers,
 )
@@ -196,6 +197,7 @@ class ApiServer:
             Reviews(kinds, security.authority, security.tokens).answer,
             Metrics(registry, self._clock, self._config.kubelet_socket).answer,
             ComponentStatuses(registry, self._clock, self._components(checks["store"])).answer,
+            Proxies(registry, self._clock, self._config.kubelet_socket).answer,
             pods.answer_binding,
         )
         issuer = Issuer(security.tokens, f"{self._config.advertise_host}:{self._config.advertise_port}")

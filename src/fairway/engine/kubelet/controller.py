@@ -156,7 +156,9 @@ class Kubelet:
         limits = runtime.limits_enforced
         self._node = NodeAgent(client, config, clock, reports, machine, limits, self._evictions.pressure)
         self._metrics = Metrics(clock, self._measured)
-        self._server = Server(config, clock, self._find_log, Streaming(runtime, self._find_place), self._metrics)
+        self._server = Server(
+            config, clock, self._find_log, Streaming(runtime, self._find_place), self._metrics, machine
+        )
 
     async def run(self) -> None:
         """Join the cluster, take over what runs already, then keep every pod as it should be."""

@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from fairway.engine.kubelet.network import traffic
+from fairway.engine.kubelet.network.traffic import Traffic
 from fairway.engine.kubelet.runtime import usage
 from fairway.engine.kubelet.runtime.usage import Usage
 from fairway.kube.api.meta import timestamp
@@ -30,6 +32,9 @@ class Target(msgspec.Struct, frozen=True):
     id: str
     group: usage.Group
     started_at: datetime
+    uid: str = ""
+    image: str = ""
+    sandbox: str = ""
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -39,6 +44,8 @@ class Sample(msgspec.Struct, frozen=True):
     seconds: float
     node: Usage
     containers: dict[str, Usage]
+    links: dict[str, Traffic] = {}
+    """By the pod's sandbox."""
 
 
 class Metrics:
@@ -71,6 +78,21 @@ class Metrics:
         node = _usage(newest.node, before.node if before is not None else newest.node, window)
         return {"timestamp": timestamp(newest.at), "window": f"{max(window, 1):.0f}s", "node": node, "pods": pods}
 
+    async def look(self) -> tuple[Sample, tuple[Target, ...]]:
+        """The newest sample and what was running then, in order."""
+        sample = await self._newest()
+        targets = (target for target in self._targets() if target.id in sample.containers)
+        return sample, tuple(sorted(targets, key=lambda target: (target.namespace, target.pod, target.name)))
+
+    def nanocores(self, sample: Sample, target: Target | None) -> float:
+        """What a container, or the node, used lately; in billionths of a processor."""
+        before = next((each for each in self._samples if each.seconds < sample.seconds), None)
+        now = sample.containers[target.id] if target else sample.node
+        old = (before.containers.get(target.id) if target else before.node) if before else None
+        if before is None or old is None:
+            return 0.0
+        return max(0.0, now.cpu_seconds - old.cpu_seconds) / max(sample.seconds - before.seconds, 0.001) * 1e9
+
     async def _newest(self) -> Sample:
         last = self._samples[-1] if self._samples else None
         if last is not None and len(self._samples) > 1 and self._clock.monotonic() - last.seconds < _FRESH_SECONDS:
@@ -78,9 +100,10 @@ class Metrics:
         return await self._sample()
 
     async def _sample(self) -> Sample:
-        groups = {target.id: target.group for target in self._targets()}
-        containers = await asyncio.to_thread(usage.measure, groups)
-        return Sample(self._clock.now(), self._clock.monotonic(), usage.node(), containers)
+        targets = self._targets()
+        containers = await asyncio.to_thread(usage.measure, {target.id: target.group for target in targets})
+        links = traffic.measure({target.sandbox for target in targets})
+        return Sample(self._clock.now(), self._clock.monotonic(), usage.node(), containers, links)
 
 
 def _container(target: Target, newest: Sample, before: Sample | None) -> Json:

@@ -9,8 +9,10 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
+from fairway.engine.kubelet import node_pages
 from fairway.engine.kubelet.config import Config
 from fairway.engine.kubelet.log_reader import LogOptions, copy
+from fairway.engine.kubelet.machine import Machine
 from fairway.engine.kubelet.metrics import Metrics
 from fairway.engine.kubelet.streaming.endpoints import Streaming
 from fairway.kube.api.meta import ObjectKey
@@ -46,12 +48,15 @@ FindLog = Callable[[ObjectKey, str, bool], LogFile]
 class Server:
     """Streams, `/stats`, and `/containerLogs/<namespace>/<pod>/<container>` with the log subresource's parameters."""
 
-    def __init__(self, config: Config, clock: Clock, find: FindLog, streaming: Streaming, metrics: Metrics) -> None:
+    def __init__(
+        self, config: Config, clock: Clock, find: FindLog, streaming: Streaming, metrics: Metrics, machine: Machine
+    ) -> None:
         self._config = config
         self._clock = clock
         self._find = find
         self._streaming = streaming
         self._metrics = metrics
+        self._machine = machine
 
     async def run(self) -> None:
         """Serve until cancelled.  Raises OSError when the socket cannot be made."""
@@ -68,6 +73,8 @@ class Server:
             return Response(200, b"ok", _TEXT)
         if parts == ["stats"]:
             return self._stats()
+        if parts[0] in ("metrics", "stats"):
+            return self._page("/".join(parts))
         streams = self._streaming.answer(request, parts)
         if streams is not None:
             return streams
@@ -87,6 +94,24 @@ class Server:
 
     async def _stats(self) -> Reply:
         return Response(200, msgspec.json.encode(await self._metrics.report()), (("Content-Type", "application/json"),))
+
+    async def _page(self, path: str) -> Reply:
+        """What monitors read."""
+        sample, targets = await self._metrics.look()
+        match path:
+            case "metrics":
+                text = node_pages.kubelet(targets, self._config.node_name, self._config.version)
+            case "metrics/cadvisor":
+                text = node_pages.cadvisor(sample, targets, self._machine)
+            case "metrics/resource":
+                text = node_pages.resource(sample, targets)
+            case "stats/summary":
+                metrics = self._metrics
+                found = node_pages.summary(sample, targets, metrics.nanocores, self._machine, self._config.node_name)
+                return Response(200, msgspec.json.encode(found), (("Content-Type", "application/json"),))
+            case _:
+                return refusal(404, "404 page not found")
+        return Response(200, text.encode(), (("Content-Type", node_pages.CONTENT_TYPE),))
 
     async def _copy(self, found: LogFile, options: LogOptions, sink: Sink) -> None:
         async def write(data: bytes) -> None:

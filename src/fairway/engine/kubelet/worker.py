@@ -136,7 +136,8 @@ class PodWorker:
             group = Group(resources.cgroup(self._pod, record.id), state.pid)
             metadata = self._pod.metadata
             place = (metadata.namespace, metadata.name, record.name)
-            found.append(Target(*place, record.id, group, record.started_at))
+            more = (metadata.uid, record.image, record.sandbox)
+            found.append(Target(*place, record.id, group, record.started_at, *more))
         return found
 
     def images(self) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ from fairway.engine.apiserver.endpoints.objects import Objects as Objects
 from fairway.engine.apiserver.endpoints.openapi import OpenApi as OpenApi
 from fairway.engine.apiserver.endpoints.payloads import LongYaml as LongYaml
 from fairway.engine.apiserver.endpoints.pods import Pods as Pods
+from fairway.engine.apiserver.endpoints.proxies import Proxies as Proxies
+from fairway.engine.apiserver.endpoints.proxies import finer as finer
 from fairway.engine.apiserver.endpoints.reviews import Reviews as Reviews
 from fairway.engine.apiserver.endpoints.routes import Target as Target
 from fairway.engine.apiserver.endpoints.routes import parse_path as parse_path

@@ -52,6 +52,7 @@ SERVED_SUBRESOURCES = frozenset(
         "exec",
         "attach",
         "portforward",
+        "proxy",
         "ephemeralcontainers",
         "resize",
     }
@@ -166,7 +167,7 @@ def _legacy_resource(kind: Kind) -> Document:
 
 
 def _legacy_subresource(kind: Kind, name: str) -> Document:
-    group, version, shown = _SUBRESOURCE_KINDS.get(name, ("", "", kind.kind))
+    group, version, shown = _subresource_kind(kind, name) or ("", "", kind.kind)
     return {
         "name": f"{kind.plural}/{name}",
         "singularName": "",
@@ -192,8 +193,15 @@ def _aggregated_resource(kind: Kind) -> Document:
 
 
 def _aggregated_subresource(kind: Kind, name: str) -> Document:
-    gvk = _SUBRESOURCE_KINDS.get(name, (kind.group, kind.version, kind.kind))
+    gvk = _subresource_kind(kind, name) or (kind.group, kind.version, kind.kind)
     return {"subresource": name, "responseKind": _gvk(*gvk), "verbs": list(_SUBRESOURCE_VERBS[name])}
+
+
+def _subresource_kind(kind: Kind, name: str) -> tuple[str, str, str] | None:
+    """What a subresource takes, where that is not the kind itself."""
+    if name == "proxy":
+        return "", "v1", f"{kind.kind}ProxyOptions"
+    return _SUBRESOURCE_KINDS.get(name)
 
 
 def _gvk(group: str, version: str, kind: str) -> Document:

@@ -1,9 +1,11 @@
 """What a URL is about: a resource request, or any other path."""
 
+import re
 from urllib.parse import unquote
 
 import msgspec
 
+_PROXY = re.compile(r"(/api/v1/(?:namespaces/[^/]+/(?:pods|services)|nodes)/[^/]+/proxy)(?=/|$)(.*)", re.DOTALL)
 _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
 
 
@@ -22,8 +24,15 @@ class Target(msgspec.Struct, frozen=True):
     """The deprecated `/watch/` prefix."""
 
 
+def proxied(path: str) -> tuple[str, str]:
+    """The part of a URL that names a node, pod or service to pass it on to, and the rest, as it was sent."""
+    found = _PROXY.match(path) if "/proxy" in path else None
+    return (found[1], found[2]) if found else (path, "")
+
+
 def parse_path(path: str) -> Target | None:
     """None when the path is not below /api/<version>/ or /apis/<group>/<version>/."""
+    path = proxied(path)[0]
     segments = path.split("/")[1:]
     if "%" in path:
         segments = [unquote(segment) for segment in segments]

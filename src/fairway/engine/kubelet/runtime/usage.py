@@ -16,10 +16,13 @@ _USER, _SYSTEM, _CHILD_USER, _CHILD_SYSTEM, _RESIDENT = 11, 12, 13, 14, 21  # pl
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """`memory_bytes` is the working set: without file pages that could be dropped at once."""
+    """`memory_bytes` is the working set: without file pages that could be dropped at once; `total_bytes` has them."""
 
     cpu_seconds: float
     memory_bytes: int
+    total_bytes: int = 0
+    rss_bytes: int = 0
+    cache_bytes: int = 0
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -44,12 +47,14 @@ def node() -> Usage:
     with open("/proc/meminfo", encoding="ascii") as file:
         meminfo = dict(line.split(":", 1) for line in file)
     used = int(meminfo["MemTotal"].split()[0]) - int(meminfo["MemAvailable"].split()[0])
-    return Usage((user + nice + system + irq + softirq + steal) / _TICKS_PER_SECOND, used * 1024)
+    cached, anonymous = (int(meminfo[name].split()[0]) * 1024 for name in ("Cached", "AnonPages"))
+    busy = (user + nice + system + irq + softirq + steal) / _TICKS_PER_SECOND
+    return Usage(busy, used * 1024, used * 1024 + cached, anonymous, cached)
 
 
 def _of_group(folders: tuple[str, ...]) -> Usage | None:
     cpu: float | None = None
-    memory: int | None = None
+    memory: Usage | None = None
     pids: list[int] = []
     for folder in folders:
         if not pids:
@@ -59,7 +64,7 @@ def _of_group(folders: tuple[str, ...]) -> Usage | None:
     if not pids:
         return None
     counted = _of_processes(pids)
-    return Usage(counted.cpu_seconds if cpu is None else cpu, counted.memory_bytes if memory is None else memory)
+    return msgspec.structs.replace(memory or counted, cpu_seconds=counted.cpu_seconds if cpu is None else cpu)
 
 
 def _cpu(folder: str) -> float | None:
@@ -69,13 +74,15 @@ def _cpu(folder: str) -> float | None:
     return None if microseconds is None else microseconds / 1e6
 
 
-def _memory(folder: str) -> int | None:
-    for total, stat, inactive in (
-        ("memory.current", "memory.stat", "inactive_file"),
-        ("memory.usage_in_bytes", "memory.stat", "total_inactive_file"),
+def _memory(folder: str) -> Usage | None:
+    for total, names in (
+        ("memory.current", ("inactive_file", "anon", "file")),
+        ("memory.usage_in_bytes", ("total_inactive_file", "total_rss", "total_cache")),
     ):
         if text := _read(f"{folder}/{total}"):
-            return max(0, int(text) - (_field(f"{folder}/{stat}", inactive) or 0))
+            stat = dict(line.split(" ", 1) for line in _read(f"{folder}/memory.stat").splitlines())
+            inactive, rss, cache = (int(stat.get(name, 0)) for name in names)
+            return Usage(0, max(0, int(text) - inactive), int(text), rss, cache)
     return None
 
 
@@ -114,7 +121,8 @@ def _of_processes(pids: Iterable[int]) -> Usage:
         if fields:
             ticks += sum(int(fields[place]) for place in (_USER, _SYSTEM, _CHILD_USER, _CHILD_SYSTEM))
             pages += int(fields[_RESIDENT])
-    return Usage(ticks / _TICKS_PER_SECOND, pages * _PAGE_BYTES)
+    resident = pages * _PAGE_BYTES
+    return Usage(ticks / _TICKS_PER_SECOND, resident, resident, resident)
 
 
 def _read(path: str) -> str:
