@@ -5,7 +5,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from typing import Any
 
 import cluster
 import pytest
+import shared
 from cluster import Cluster
 
 pytestmark = pytest.mark.real
@@ -24,28 +24,28 @@ SECONDS = 240
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def host(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that pods may mount, with a link in it that leads out."""
     folder = tmp_path_factory.mktemp("host")
-    shared, outside = folder / "shared", folder / "outside"
-    for each in (shared, outside, shared / "folder"):
+    allowed, outside = folder / "shared", folder / "outside"
+    for each in (allowed, outside, allowed / "folder"):
         each.mkdir(mode=0o755)
     folder.chmod(0o755)
-    (shared / "folder/file").write_text("of the host\n")
+    (allowed / "folder/file").write_text("of the host\n")
     (outside / "secret").write_text("not for pods\n")
-    (shared / "leads-out").symlink_to(outside)
-    return shared
+    (allowed / "leads-out").symlink_to(outside)
+    return allowed
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory, fairway_cluster: Cluster, shared: Path) -> Iterator[Cluster]:
+def node(tmp_path_factory: pytest.TempPathFactory, host: Path) -> Iterator[Cluster]:
     flags = ("--egress", "none", "--no-delivery", "--allow-privileged", "--max-pods", str(PODS_MAX))
     made = Cluster(
         tmp_path_factory.mktemp("node"),
         *(cluster.free_port() for _ in range(3)),
-        flags=(*flags, "--allow-host-path", str(shared)),
+        flags=(*flags, "--allow-host-path", str(host)),
     )
-    shutil.copytree(fairway_cluster.state_dir / "images", made.state_dir / "images", symlinks=True)
+    shared.bases(made.state_dir, "busybox")
     made.start()
     deadline = time.monotonic() + SECONDS
     while not made.kubectl("get", "serviceaccount", "default", "-o", "name", check=False).startswith("serviceaccount/"):
@@ -77,25 +77,25 @@ def event(node: Cluster, name: str, reason: str) -> str:
     raise AssertionError(f"no event {reason} of {name}: {node.kubectl('get', 'events')}")
 
 
-def test_an_allowed_folder_is_mounted(node: Cluster, shared: Path) -> None:
-    node.apply(json.dumps(pod("writes", str(shared / "folder"))))
-    node.apply(json.dumps(pod("reads", str(shared), read_only=True)))
+def test_an_allowed_folder_is_mounted(node: Cluster, host: Path) -> None:
+    node.apply(json.dumps(pod("writes", str(host / "folder"))))
+    node.apply(json.dumps(pod("reads", str(host), read_only=True)))
     node.kubectl("wait", "--for=condition=Ready", "pod/writes", "pod/reads", "--timeout=60s")
     assert node.kubectl("exec", "writes", "--", "cat", "/v/file") == "of the host\n"
     node.kubectl("exec", "writes", "--", "sh", "-c", "echo of the pod >/v/new")
-    assert (shared / "folder/new").read_text() == "of the pod\n"
+    assert (host / "folder/new").read_text() == "of the pod\n"
     assert node.kubectl("exec", "reads", "--", "cat", "/v/folder/new") == "of the pod\n"
     refused = node.kubectl("exec", "reads", "--", "sh", "-c", "echo x >/v/folder/file", check=False)
     assert "Read-only file system" in refused
     found = node.kubectl("exec", "reads", "--", "cat", "/v/leads-out/secret", check=False)
     assert "No such file" in found, "a link means what is there in the container"
     node.kubectl("delete", "pod", "writes", "reads", "--timeout=60s")
-    assert (shared / "folder/file").read_text() == "of the host\n", "what is mounted stays when the pod goes"
+    assert (host / "folder/file").read_text() == "of the host\n", "what is mounted stays when the pod goes"
 
 
-def test_what_is_not_allowed_is_refused_with_the_way_to_allow_it(node: Cluster, shared: Path) -> None:
-    outside = shared.parent / "outside"
-    for name, path in (("outside", outside), ("link", shared / "leads-out"), ("dots", f"{shared}/../outside")):
+def test_what_is_not_allowed_is_refused_with_the_way_to_allow_it(node: Cluster, host: Path) -> None:
+    outside = host.parent / "outside"
+    for name, path in (("outside", outside), ("link", host / "leads-out"), ("dots", f"{host}/../outside")):
         body = pod(name, str(path))
         if name == "dots":
             refused = node.kubectl("apply", "-f", "-", text=json.dumps(body), check=False)
@@ -107,17 +107,17 @@ def test_what_is_not_allowed_is_refused_with_the_way_to_allow_it(node: Cluster, 
         node.kubectl("delete", "pod", name, "--timeout=60s")
 
 
-def test_a_link_put_in_place_of_a_sub_path_does_not_lead_out(node: Cluster, shared: Path) -> None:
-    body = pod("below", str(shared))
+def test_a_link_put_in_place_of_a_sub_path_does_not_lead_out(node: Cluster, host: Path) -> None:
+    body = pod("below", str(host))
     body["spec"]["containers"][0]["volumeMounts"][0]["subPath"] = "leads-out"
     node.apply(json.dumps(body))
     event(node, "below", "Failed")
     node.kubectl("delete", "pod", "below", "--timeout=60s")
-    assert sorted(each.name for each in (shared.parent / "outside").iterdir()) == ["secret"]
+    assert sorted(each.name for each in (host.parent / "outside").iterdir()) == ["secret"]
 
 
-def test_an_owner_may_allow_privileged_containers(node: Cluster, shared: Path) -> None:
-    node.apply(json.dumps(pod("strong", str(shared), securityContext={"privileged": True})))
+def test_an_owner_may_allow_privileged_containers(node: Cluster, host: Path) -> None:
+    node.apply(json.dumps(pod("strong", str(host), securityContext={"privileged": True})))
     node.kubectl("wait", "--for=condition=Ready", "pod/strong", "--timeout=60s")
     status = dict(
         line.split(":\t")

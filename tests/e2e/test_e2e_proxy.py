@@ -9,6 +9,7 @@ import pytest
 from cluster import Cluster
 from prometheus_client.parser import text_string_to_metric_families
 from space import Kubectl
+from websocket_client import Client
 
 pytestmark = pytest.mark.real
 
@@ -20,7 +21,15 @@ printf 'Content-Type: text/plain\r\n\r\n'
 echo "$REQUEST_METHOD $QUERY_STRING auth=$HTTP_AUTHORIZATION"
 [ "$REQUEST_METHOD" = GET ] || head -c "$CONTENT_LENGTH"
 END
-chmod +x cgi-bin/say && exec busybox httpd -f -p 8080 -h /www
+cat >/echo <<'END'
+#!/bin/sh
+while read -r line && [ "$line" != "$(printf '\r')" ]; do :; done
+printf 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'
+exec cat
+END
+chmod +x cgi-bin/say /echo
+busybox nc -ll -p 9000 -e /echo &
+cd /www && exec busybox httpd -f -p 8080 -h /www
 """
 
 
@@ -129,6 +138,15 @@ def test_pods_and_services_answer_behind_the_api(web: Kubectl) -> None:
     assert "invalid pod request" in read("pods/ftp:web:80/proxy/")
     assert 'pods "absent" not found' in read("pods/absent/proxy/")
     assert "could not find" in read("pods/web/proxy/absent")
+
+
+def test_connections_that_stop_speaking_http_go_on(web: Kubectl) -> None:
+    path = f"/api/v1/namespaces/{web.namespace}/pods/web:9000/proxy/socket"
+    client = Client(web.cluster.kubeconfig, path)
+    assert client.status == 101 and "upgrade: websocket" in client.head.lower()
+    client.sock.sendall(b"both ways")
+    with client.sock, client.sock.makefile("rb") as answers:
+        assert answers.read(9) == b"both ways"
 
 
 def test_discovery_shows_them(fairway_cluster: Cluster) -> None:

@@ -35,7 +35,7 @@ _HOP_BY_HOP = frozenset(
         "transfer-encoding", "upgrade", "content-length",
     }
 )  # fmt: skip
-_OURS = frozenset({"authorization", "host", "expect", "accept-encoding"})
+_OURS = frozenset({"authorization", "host", "expect", "accept-encoding", "x-forwarded-uri", "x-forwarded-proto"})
 """What the client tells the API server only; a password for it must not reach a pod."""
 _UPGRADED = frozenset({"upgrade", "sec-websocket-accept", "sec-websocket-protocol", "sec-websocket-extensions"})
 _NODE_PATHS = frozenset({"metrics", "stats", "healthz", "containerLogs"})
@@ -221,8 +221,7 @@ def _forwarded(request: Request) -> Headers:
         for name, value in request.headers.items()
         if name not in _HOP_BY_HOP and name not in _OURS and not name.startswith(("impersonate-", "x-remote-"))
     ]
-    base = proxied(request.path)[0]
-    return (*kept, ("accept-encoding", "identity"), ("x-forwarded-uri", f"{base}/"), ("x-forwarded-proto", "https"))
+    return (*kept, ("accept-encoding", "identity"), ("x-forwarded-uri", request.path), ("x-forwarded-proto", "https"))
 
 
 def _returned(request: Request, response: Response) -> Headers:
