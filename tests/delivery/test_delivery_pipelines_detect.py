@@ -125,6 +125,16 @@ def test_what_the_app_says_comes_first() -> None:
     assert only.make is not None and (only.make.kind, only.make.base) == ("existing", "nginx:1")
 
 
+def test_what_git_keeps_elsewhere_is_told() -> None:
+    seen = tree("index.html", ".gitmodules", ".gitattributes")
+    lfs = Tree(seen.names, {**seen.files, ".gitattributes": "*.png filter=lfs diff=lfs merge=lfs -text\n"})
+    assert [note.partition(":")[0] for note in found(lfs).notes] == [
+        "files of Git LFS are not fetched",
+        "submodules are not fetched",
+    ]
+    assert found(tree("index.html")).notes == ()
+
+
 def test_a_pipeline_file_without_an_image_of_its_own_gets_the_image_step() -> None:
     seen = Tree(frozenset({".fairway.yml"}), {".fairway.yml": "stages: [build]\nbuild: {script: [x]}"})
     build, image = found(seen).jobs

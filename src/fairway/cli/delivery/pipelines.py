@@ -108,6 +108,8 @@ async def _cancel(cluster: Cluster, run: PipelineRun) -> int:
 
 async def _retry(cluster: Cluster, app: str, run: PipelineRun) -> int:
     """The same commit again, as a run of its own."""
+    if run.status.phase not in ENDED:
+        raise Mistake(f"run {run.metadata.name} has not ended yet: fairway pipelines {app} cancel, and then this again")
     owner = await cluster.client.get(APPS, app, cluster.namespace)
     number = (await runs_of(cluster, app))[-1].spec.number + 1
     spec = {"app": app, "number": number, "commit": run.spec.commit, "ref": run.spec.ref, "message": run.spec.message}

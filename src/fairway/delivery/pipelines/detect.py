@@ -23,7 +23,7 @@ PIPELINE_FILES = (".fairway.yml", ".gitee-ci.yml", ".gitlab-ci.yml")
 READ = (
     *PIPELINE_FILES,
     *("package.json", ".nvmrc", ".node-version", "next.config.js", "next.config.mjs", "Procfile"),
-    *("requirements.txt", "pyproject.toml", "go.mod", "Dockerfile"),
+    *("requirements.txt", "pyproject.toml", "go.mod", "Dockerfile", ".gitattributes"),
 )
 """The files whose text is wanted, when they are there."""
 SITE_FOLDERS = ("public", "dist", "docs", "site", "www")
@@ -44,6 +44,23 @@ class Tree(msgspec.Struct, frozen=True):
 
 def detect(tree: Tree, build: Build, variables: Mapping[str, str]) -> Pipeline | Problem:
     """The pipeline of a commit; a Problem says what is missing and what to write."""
+    found = _detected(tree, build, variables)
+    if isinstance(found, Problem):
+        return found
+    return msgspec.structs.replace(found, notes=(*found.notes, *_left_aside(tree)))
+
+
+def _left_aside(tree: Tree) -> tuple[str, ...]:
+    """What git keeps elsewhere, so that it is in no commit."""
+    notes = []
+    if "filter=lfs" in tree.files.get(".gitattributes", ""):
+        notes.append("files of Git LFS are not fetched: in their places are the pointers that the commit has")
+    if ".gitmodules" in tree.names:
+        notes.append("submodules are not fetched: their folders are empty")
+    return tuple(notes)
+
+
+def _detected(tree: Tree, build: Build, variables: Mapping[str, str]) -> Pipeline | Problem:
     match build.strategy:
         case "image":
             return _existing(build)
