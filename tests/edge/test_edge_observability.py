@@ -198,7 +198,7 @@ async def test_every_request_is_a_line(logged: Logged, make: Any, pods: Any) -> 
     await edge.apply([make.ingress("a", *rules), *make.service("web", await pods("web").start())])
     logged.traffic.see(edge.translation.groups.by_host, edge.proxy.running.placement.names)
     nasty = 'x"\\\t\u00e9{}%'
-    answer = await edge.get("a.test/api/x?q=1&token=geheim", headers={"User-Agent": nasty, "X-Request-ID": "r-1"})
+    answer = await edge.get("a.test/api/x?q=1&token=geheim", headers={"User-Agent": nasty, "X-Request-ID": 'r-"1\\'})
     assert answer.status == 200
     await edge.get("other.test/none")
     first, second = await logged.entries(2)
@@ -209,7 +209,7 @@ async def test_every_request_is_a_line(logged: Logged, make: Any, pods: Any) -> 
         "status": 200,
         "rule": "a.test/api",
         "backend": "default/web:80",
-        "request_id": "r-1",
+        "request_id": 'r-"1\\',
     }
     assert first["bytes_sent"] > 0 and first["bytes_received"] > 0 and first["server"].startswith("127.0.0.1:")
     assert first["user_agent"].startswith('x"\\\t')

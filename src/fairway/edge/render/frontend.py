@@ -39,7 +39,7 @@ _CONNECTION = (
 )
 
 
-def _headers(entrance: Entrance, again: bool, scheme: bool, own: bool) -> tuple[str, ...]:
+def _headers(entrance: Entrance, options: Options, again: bool, scheme: bool, own: bool) -> tuple[str, ...]:
     """The set of ingress-nginx (rootfs/etc/nginx/template/nginx.tmpl); what the client sent under these names is lost,
     unless the client is a proxy that is believed. `scheme`: whether txn.scheme may say what the connection does not;
     `own`: whether all requests of a connection come from whom `_CONNECTION` says.
@@ -52,7 +52,7 @@ def _headers(entrance: Entrance, again: bool, scheme: bool, own: bool) -> tuple[
     return (
         *_believed(entrance, again),
         *(("http-request set-var(sess.requests) var(sess.requests,0),add(1)",) if own else ()),
-        f"http-request set-header X-Request-ID {number} unless {{ req.hdr(X-Request-ID) -m found }}",
+        *logging.request_id(options, number),
         "http-request set-header X-Original-Forwarded-For %[req.fhdr(X-Forwarded-For)] "
         "if { req.hdr(X-Forwarded-For) -m found }",
         f"http-request set-header X-Real-IP {client}",
@@ -213,7 +213,7 @@ def frontends(edge: Edge, options: Options, maps: Mapping[str, object]) -> tuple
         handover.first(again),
         *_GUARD,
         *(_NO_ZEROS if options.version < (2, 8) else ()),
-        *_headers(entrance, again, scheme, not scheme),
+        *_headers(entrance, options, again, scheme, not scheme),
         *rules,
         _USUAL_TARGET,
         handover.target(again),
@@ -227,7 +227,7 @@ def frontends(edge: Edge, options: Options, maps: Mapping[str, object]) -> tuple
         *_GUARD,
         *(_NO_ZEROS if options.version < (2, 8) else ()),
         handover.SCHEME,
-        *_headers(entrance, False, True, False),
+        *_headers(entrance, options, False, True, False),
         *rules,
         _USUAL_TARGET,
         *_TARGETS,
@@ -243,7 +243,6 @@ def _rules(edge: Edge, options: Options, maps: Mapping[str, object]) -> tuple[st
     )
     return (
         *logging.trace(options),
-        *logging.late_captures(options),
         *_answers(entrance),
         *_DECIDED,
         *_OTHER_SPELLINGS,
