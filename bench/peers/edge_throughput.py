@@ -189,7 +189,8 @@ class Stage:
         """A child, perhaps on one core; its process id."""
         environment = {**os.environ, "GOMAXPROCS": "1", "HOME": str(self.folder)}
         quiet = subprocess.DEVNULL
-        child = subprocess.Popen(command, stdout=quiet, stderr=quiet, env=environment)
+        # A session each, as ours has: the kernel shares a busy core between sessions, not between processes.
+        child = subprocess.Popen(command, stdout=quiet, stderr=quiet, env=environment, start_new_session=True)
         self._children.append(child)
         pin(child.pid, core)
         return child.pid
@@ -332,7 +333,9 @@ def load(variant: Variant, scheme: str, seconds: int) -> tuple[float, float]:
     before = cpu_nanoseconds(variant.pid)
     url = f"{scheme}://127.0.0.1:{variant.http if scheme == 'http' else variant.https}/"
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-H", "Host: a.test", url]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    child = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
     pin(child.pid, -1)
     text = child.communicate()[0]
     if child.returncode or "Non-2xx" in text or "Socket errors" in text:
