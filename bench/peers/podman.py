@@ -1,7 +1,8 @@
 """Podman beside us: the same base image, containers one after another by its command line, what an idle one costs.
 
 Installed from the distribution if it is not there. crun refuses machines on which cgroups of both versions are mounted:
-podman then sees a mount namespace in which the second version is not.
+podman then sees a mount namespace in which the second version is not. It has a network namespace of its own, too, as it
+would leave a bridge, firewall tables and forwarding on the host.
 """
 
 import os
@@ -12,7 +13,11 @@ from pathlib import Path
 from types import TracebackType
 
 _IMAGE = "localhost/fairway-bench:1"
-_ALONE = "umount /sys/fs/cgroup/unified 2>/dev/null; echo ready; exec cat"
+_ALONE = (
+    "umount /sys/fs/cgroup/unified 2>/dev/null; "
+    "for each in /run /var/lib/cni; do mkdir -p $each && mount -t tmpfs podman $each; done; "
+    "ip link set lo up; echo ready; exec cat"
+)
 _LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")  # its own defaults need CAP_SYS_RESOURCE
 _SECONDS = 120
 
@@ -31,7 +36,7 @@ class Podman:
             packages = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "podman", "crun"]
             subprocess.run(packages, env=environment, check=True, stdout=subprocess.DEVNULL)
         self._folder.mkdir()
-        command = ["unshare", "--mount", "sh", "-c", _ALONE]
+        command = ["unshare", "--mount", "--net", "sh", "-c", _ALONE]
         self._namespace = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._namespace.stdout is not None
         self._namespace.stdout.readline()
@@ -76,7 +81,7 @@ class Podman:
 
     def _run(self, *arguments: str) -> str:
         places = ("--root", str(self._folder / "root"), "--runroot", str(self._folder / "run"))
-        command = ["nsenter", "--mount", "--target", str(self._namespace.pid)]
+        command = ["nsenter", "--mount", "--net", "--target", str(self._namespace.pid)]
         command += ["podman", "--storage-driver", "overlay", *places, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
         if done.returncode != 0:
