@@ -1,20 +1,22 @@
 """Static sites as images: the same files give the same digest, in the node's store or in a registry."""
 
 import os
+import ssl
 from pathlib import Path
 
 import oci_registry
 import pytest
 
-from fairway.delivery.builds.images import Images
+from fairway.delivery.builds.images import Images, NoBase, user_of
 from fairway.delivery.builds.site import server_settings
 from fairway.delivery.builds.target import BuildError, Target, own_repository
+from fairway.toolkit.http_client import Streams
 from fairway.toolkit.oci.authentication import Login
 from fairway.toolkit.oci.distribution import RegistryClient
 from fairway.toolkit.oci.draft import Draft
 from fairway.toolkit.oci.layers import Entry
 from fairway.toolkit.oci.reference import Reference, parse
-from fairway.toolkit.oci.store import ImageStore
+from fairway.toolkit.oci.store import Image, ImageConfig, ImageStore
 
 SITE = "registry.example.com/team/site"
 COMMIT = "a" * 40
@@ -106,6 +108,26 @@ async def test_an_image_is_pushed_with_a_login(tmp_path: Path, site: Path, big: 
         with pytest.raises(BuildError, match=r"push refused|authorization failed"):
             wrong = Target(target.repository, COMMIT, push=True, login=Login("ann", "wrong"))
             await images(tmp_path / "a").static_image("nginx:latest", site, wrong, silent)
+
+
+async def test_a_base_that_cannot_be_pulled_is_named(tmp_path: Path, site: Path) -> None:
+    """On a cluster of somebody else bases come from registries, and nowhere else."""
+
+    async def nowhere(host: str, port: int, context: ssl.SSLContext | None) -> Streams:
+        raise OSError(113, "No route to host")
+
+    abroad = Images(tmp_path / "a", is_node_store=False, dialer=nowhere)
+    with pytest.raises(NoBase, match=r"library/nginx:latest is not here and cannot be pulled: "):
+        await abroad.static_image("nginx:latest", site, Target(SITE, COMMIT), silent)
+    assert abroad.missing(["nginx:latest"]) == ()
+
+
+def test_who_an_image_runs_as_counts_when_it_is_a_number() -> None:
+    def user(text: str) -> str:
+        return user_of(Image("a", "", "", "", (), ImageConfig(user=text), 0, "", ""))
+
+    assert [user(text) for text in ("", "0", "root", "node", "1000:staff", "0:5")] == [""] * 6
+    assert (user("1000"), user("1000:0"), user("007:8")) == ("1000", "1000:0", "7:8")
 
 
 def test_unknown_paths_get_the_application_or_the_sites_own_page() -> None:

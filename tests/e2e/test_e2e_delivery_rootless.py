@@ -19,6 +19,19 @@ kind: App
 metadata: {{name: site}}
 spec: {{domains: [{HOST}]}}
 """
+STRICT = """
+apiVersion: v1
+kind: Pod
+metadata: {{name: strict}}
+spec:
+  terminationGracePeriodSeconds: 0
+  securityContext: {{runAsNonRoot: true, runAsUser: 4711, seccompProfile: {{type: RuntimeDefault}}}}
+  containers:
+  - name: web
+    image: "{image}"
+    readinessProbe: {{httpGet: {{path: /, port: 8080}}, periodSeconds: 1}}
+    securityContext: {{readOnlyRootFilesystem: true, allowPrivilegeEscalation: false, capabilities: {{drop: [ALL]}}}}
+"""
 OWN = "FROM nginx\nCOPY index.html /usr/share/nginx/html/index.html\n"
 
 
@@ -89,6 +102,9 @@ def test_push_live_and_back_without_root(rootless: Cluster) -> None:
     status = rootless.kubectl("exec", "deploy/site", "--", "cat", "/proc/1/status").splitlines()
     found = {name: value.split() for name, _, value in (line.partition(":") for line in status)}
     assert found["Uid"][0] == "101" and found["CapEff"] == ["0000000000000000"]
+    image = rootless.kubectl("get", "release", "site-v1", "-o", "jsonpath={.spec.image}")
+    rootless.apply(STRICT.format(image=image))  # as any user, and with a root that nobody can write to
+    rootless.kubectl("wait", "--for=condition=Ready", "pod/strict", "--timeout=60s")
     (site / "Dockerfile").write_text(OWN)  # the image that people know starts as root, and on port 80
     assert "is live" in pushed(rootless, "own")
     assert page(rootless) == "own"
