@@ -318,3 +318,7 @@ async def test_a_program_that_fails_says_why(tmp_path: Path, program: Path) -> N
     helm = write(program, "#!/bin/sh\necho 'chart is broken' >&2\nexit 1\n")
     found = await rendered(files(tmp_path / "t", chart__Chart_yaml="x: y"), "helm", "chart", helm=helm)
     assert found == Problem("helm refuses: chart is broken")
+    for endless in ("yes", "yes >&2", "yes | tr -d '\\n'"):  # none of it comes into our memory
+        helm = write(program, f"#!/bin/sh\n{endless}\n")
+        found = await rendered(files(tmp_path / endless[-3:], chart__Chart_yaml="x: y"), "helm", "chart", helm=helm)
+        assert isinstance(found, Problem) and found.text.startswith("helm ") and len(found.text) < 700

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from fairway.toolkit.command import run
 
 _TIMEOUT_SECONDS = 30
 _OUTPUT_BYTES_MAX = 8 << 20
+_MEMORY_BYTES_MAX = 4 << 30
+"""Of addresses, of which programs in Go take much more than memory."""
+_WORDS_BYTES_MAX = 4096
 NOBODY = 65534
 _HELM_PACKAGE = "helm_python"
 _RENDER = """
@@ -60,7 +64,7 @@ def has_helm_package() -> bool:
 
 async def _text(folder: Path, arguments: Sequence[str], *, as_nobody: bool = True) -> str | Problem:
     tool = Path(arguments[0]).name
-    limits = ("prlimit", f"--fsize={_OUTPUT_BYTES_MAX}", "--cpu=60")
+    limits = ("prlimit", f"--fsize={_OUTPUT_BYTES_MAX + 1}", f"--as={_MEMORY_BYTES_MAX}", "--cpu=60", "--core=0")
     command = (
         *_without_rights(as_nobody),
         *limits,
@@ -69,16 +73,19 @@ async def _text(folder: Path, arguments: Sequence[str], *, as_nobody: bool = Tru
         f"PATH={os.environ.get('PATH', '')}",
         "HOME=/nonexistent",
     )
-    try:
-        done = await run((*command, *arguments), cwd=folder, timeout_seconds=_TIMEOUT_SECONDS)
-    except subprocess.TimeoutExpired:
-        return Problem(f"{tool} took longer than {_TIMEOUT_SECONDS} s")
-    if done.returncode != 0:
-        said = " ".join(done.stderr.decode("utf-8", "replace").split())
-        return Problem(f"{tool} refuses: {said[-600:]}")
-    if len(done.stdout) > _OUTPUT_BYTES_MAX:
-        return Problem(f"{tool} makes more than {_OUTPUT_BYTES_MAX} bytes")
-    return done.stdout.decode("utf-8", "replace")
+    with tempfile.TemporaryFile() as made, tempfile.TemporaryFile() as said:
+        try:
+            done = await run((*command, *arguments), cwd=folder, files=(made, said), timeout_seconds=_TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            return Problem(f"{tool} took longer than {_TIMEOUT_SECONDS} s")
+        if made.seek(0, os.SEEK_END) > _OUTPUT_BYTES_MAX:
+            return Problem(f"{tool} makes more than {_OUTPUT_BYTES_MAX} bytes")
+        if done.returncode != 0:
+            said.seek(max(0, said.seek(0, os.SEEK_END) - _WORDS_BYTES_MAX))
+            words = " ".join(said.read().decode("utf-8", "replace").split())
+            return Problem(f"{tool} refuses: {words[-600:]}")
+        made.seek(0)
+        return made.read().decode("utf-8", "replace")
 
 
 def _without_rights(as_nobody: bool) -> tuple[str, ...]:
