@@ -133,6 +133,33 @@ def test_variables_and_secrets_make_releases_and_never_show(person: Person) -> N
     assert "hunter2" not in person.cluster.log()
 
 
+_PROGRAM = """
+import http.server, os
+open("note", "w").write("mine")
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        text = f"{os.getuid()} {os.environ['HOME']} {open('note').read()}"
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+http.server.ThreadingHTTPServer(("", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+
+
+def test_a_program_is_no_root_and_writes_beside_itself(person: Person) -> None:
+    folder = person.home / "counter"
+    folder.mkdir()
+    (folder / "main.py").write_text(_PROGRAM)
+    (folder / "requirements.txt").write_text("")
+    assert "is live" in person.fairway("deploy", str(folder), "--domain", "counter.example.com")
+    assert person.page("counter.example.com") == "1000 /app mine"
+    (pod,) = person.cluster.objects("pods", "-l", "fairway.dev/app=counter")
+    security = pod["spec"]["containers"][0]["securityContext"]
+    assert security["runAsNonRoot"] and security["capabilities"] == {"drop": ["ALL"]}
+
+
 _BORROWER = """
 apiVersion: v1
 kind: Pod
