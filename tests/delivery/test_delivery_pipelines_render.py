@@ -19,6 +19,7 @@ PLACE = render.Place(
     endpoint_url="http://10.42.0.1:8900",
     toolbox_image="python:3-slim",
     program="PROGRAM",
+    gate="GATE",
     pull_secret="harbor",
 )
 STEP = Job(
@@ -56,7 +57,12 @@ def test_only_a_job_about_the_cluster_gets_its_account() -> None:
     kubectl = Job("deploy", "deploy", image="bitnami/kubectl", script=("x",), cluster=True)
     for build, wanted in ((Build(), False), (Build(cluster_access="namespace"), True)):
         pod = render.job(PLACE, kubectl, build, "x", 1)["spec"]["template"]["spec"]
-        assert pod["automountServiceAccountToken"] is wanted and ("serviceAccountName" in pod) is wanted
+        assert pod["automountServiceAccountToken"] is False and ("serviceAccountName" in pod) is wanted
+        gates = [one for one in pod["initContainers"] if one["name"] == "cluster"]
+        assert bool(gates) is wanted
+        script = next(one for one in pod["initContainers"] if one["name"] == "script")
+        seen = {mount["name"] for mount in script["volumeMounts"]}
+        assert ("cluster" in seen) is wanted and not seen & {"account", "token", "changes"}
     assert not render.job(PLACE, STEP, Build(cluster_access="namespace"), "x", 1)["spec"]["template"]["spec"].get(
         "serviceAccountName"
     )

@@ -131,7 +131,7 @@ spec:
   build:
     clusterAccess: namespace
     variables: [{{name: HARBOR_PASSWORD, valueFrom: {{secretKeyRef: {{name: harbor, key: password}}}}}}]
-  deploy: {{paused: true}}
+  deploy: {{progressDeadlineSeconds: 20}}
 """
     )
     kubectl("-n", SPACE, "wait", "app/marketing-site", "--for=jsonpath={.status.gitUrl}", "--timeout=30s")
@@ -153,4 +153,103 @@ def test_the_documents_file_runs_as_it_is_written(person: Person, harbor: Harbor
     assert run["spec"]["trigger"] == {"kind": "push", "actor": "kubernetes-admin"}
     (deployment,) = person.cluster.objects("deployments", "-n", SPACE)
     assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == f"{image}:{commit}"
-    waited(lambda: person.page("site.corp.com"), lambda page: page == "<h1>one</h1>\n", "the site")
+    assert "is live (v1)" in said and "site.corp.com" in said, said
+    assert person.page("site.corp.com") == "<h1>one</h1>\n"
+
+
+def release(person: Person, number: int) -> dict[str, Any]:
+    name = f"marketing-site-v{number}"
+    found: dict[str, Any] = json.loads(person.cluster.kubectl("-n", SPACE, "get", "release", name, "-o", "json"))
+    return found
+
+
+def test_what_the_kubectl_job_applied_is_a_release(person: Person, harbor: Harbor, shop: Path) -> None:
+    made = release(person, 1)
+    assert made["status"]["phase"] == "Live" and made["spec"]["actor"] == "kubernetes-admin"
+    assert [one["kind"] for one in made["spec"]["manifests"]] == ["Service", "Deployment", "Ingress"]
+    assert "@sha256:" in made["spec"]["image"] and "managedFields" not in json.dumps(made["spec"])
+    pods = person.cluster.objects("replicasets", "-n", SPACE)
+    assert len(pods) == 1, "adopting rolls nothing out a second time"
+    second = person.commit(shop, "second", version="two")
+    said = person.push(shop)
+    assert "service/marketing-site-svc unchanged" in said and "is live (v2)" in said, said
+    assert person.page("site.corp.com") == "<h1>two</h1>\n"
+    assert len(release(person, 2)["spec"]["manifests"]) == 3
+    listed = person.fairway("releases", "marketing-site", "-n", SPACE)
+    assert second[:8] in listed and "v1" in listed
+
+
+def test_going_back_applies_the_older_objects_by_digest(person: Person, shop: Path) -> None:
+    person.fairway("rollback", "marketing-site", "-n", SPACE)
+    waited(lambda: person.page("site.corp.com"), lambda page: page == "<h1>one</h1>\n", "the first version")
+    waited(lambda: release(person, 3).get("status", {}).get("phase"), lambda phase: phase == "Live", "v3")
+    (deployment,) = person.cluster.objects("deployments", "-n", SPACE)
+    image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert image == release(person, 1)["spec"]["image"] and "@sha256:" in image
+    person.fairway(
+        "export", "marketing-site", "-n", SPACE, "--format", "manifests", "-o", str(person.home / "exported")
+    )
+    exported = "".join(path.read_text() for path in (person.home / "exported").rglob("*.yaml"))
+    assert "kind: Ingress" in exported and image in exported
+
+
+def test_a_rollout_that_fails_goes_back_by_itself(person: Person, shop: Path) -> None:
+    person.commit(shop, "broken", Dockerfile=f'{DOCKERFILE}CMD ["sh", "-c", "echo no config; exit 3"]\n')
+    said = person.push(shop, check=False)
+    assert "v4 failed" in said and "no config" in said, said
+    waited(lambda: release(person, 4)["status"].get("rolledBackTo"), bool, "the way back")
+    waited(lambda: release(person, 5).get("status", {}).get("phase"), lambda phase: phase == "Live", "v5")
+    assert person.page("site.corp.com") == "<h1>one</h1>\n"
+    assert release(person, 5)["spec"]["actor"] == "policy"
+
+
+def test_the_next_good_commit_goes_live_after_all_that(person: Person, shop: Path) -> None:
+    person.commit(shop, "mended", Dockerfile=DOCKERFILE, version="three")
+    said = person.push(shop)
+    assert "is live (v6)" in said, said
+    assert person.page("site.corp.com") == "<h1>three</h1>\n"
+
+
+def test_a_run_that_fails_after_it_deployed_goes_back(person: Person, shop: Path) -> None:
+    pipeline = DOCUMENTS.read_text() + "    - echo smoke test; exit 9\n"
+    person.commit(shop, "smoke", **{".gitee-ci.yml": pipeline, "version": "four"})
+    said = person.push(shop, check=False)
+    assert "v7 failed" in said and "exit code 9" in said, said
+    waited(lambda: person.page("site.corp.com"), lambda page: page == "<h1>three</h1>\n", "the version before")
+    assert release(person, 7)["status"]["reason"] == "RunFailed"
+    waited(lambda: release(person, 8).get("status", {}).get("phase"), lambda phase: phase == "Live", "v8")
+
+
+def test_a_job_that_deploys_nothing_releases_nothing(person: Person, shop: Path) -> None:
+    job = (
+        "stages: [deploy]\ndeploy: {image: bitnami/kubectl, script: [kubectl get pods, ls /var/run/secrets || true]}\n"
+    )
+    person.commit(shop, "look", **{".gitee-ci.yml": job})
+    said = person.push(shop)
+    assert "no job changed an object of the cluster, so nothing is released" in said, said
+    assert "kubernetes.io" not in said, "the job itself has no token"
+    assert len(person.cluster.objects("releases", "-n", SPACE)) == 8
+
+
+def test_nobody_takes_what_is_another_apps(person: Person, shop: Path) -> None:
+    person.cluster.apply(
+        f"""
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: theirs
+  namespace: {SPACE}
+  labels: {{app.kubernetes.io/managed-by: fairway, fairway.dev/app: other, fairway.dev/environment: production}}
+"""
+    )
+    script = "kubectl annotate configmap theirs a=b"
+    person.commit(
+        shop, "take", **{".gitee-ci.yml": f"stages: [s]\ns: {{image: bitnami/kubectl, script: [{script}]}}\n"}
+    )
+    said = person.push(shop)
+    assert "which is of App other" in said, said
+    (theirs,) = (
+        one for one in person.cluster.objects("configmaps", "-n", SPACE) if one["metadata"]["name"] == "theirs"
+    )
+    assert theirs["metadata"]["labels"]["fairway.dev/app"] == "other"
+    assert "ownerReferences" not in theirs["metadata"]

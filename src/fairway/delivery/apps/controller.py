@@ -12,6 +12,7 @@ from fairway.delivery.kinds.apps import App, AppStatus, environments
 from fairway.delivery.kinds.releases import Release
 from fairway.delivery.kinds.resources import APP_LABEL, APPS, PIPELINE_RUNS
 from fairway.delivery.kinds.runs import PipelineRun, Trigger, run_name
+from fairway.delivery.releases.adopt import adopt, reconfigure
 from fairway.delivery.releases.create import ReleaseRefused, ReleaseWorld, create_release
 from fairway.kube.api.meta import ObjectKey
 from fairway.kube.api.noun import encode
@@ -185,6 +186,13 @@ class AppController:
         log.info("run", app=app.metadata.key, run=name, commit=action.commit, trigger=trigger.kind)
 
     async def _release(self, app: App, action: Deploy | Reconfigure) -> None:
+        if isinstance(action, Deploy) and action.run.status.deploys:
+            made = await adopt(self._world, app, action.environment, action.run)
+            log.info("adopted", app=app.metadata.key, release=made, run=action.run.metadata.name)
+            return
+        if isinstance(action, Reconfigure) and action.release.spec.adopted:
+            await reconfigure(self._world, app, action.environment, action.release)
+            return
         if isinstance(action, Deploy):
             run = action.run
             made = await create_release(

@@ -6,6 +6,7 @@ from fairway.delivery.apps.snapshot import Snapshot
 from fairway.delivery.kinds.apps import Environment
 from fairway.delivery.kinds.releases import Release
 from fairway.delivery.kinds.runs import ENDED, PipelineRun
+from fairway.delivery.releases.live import deployed
 from fairway.delivery.releases.objects import hosts_of
 from fairway.delivery.releases.wishes import wishes
 
@@ -73,25 +74,28 @@ def _start(seen: Snapshot) -> tuple[StartRun, ...]:
 def _release(seen: Snapshot) -> list[Deploy | Reconfigure]:
     if seen.app.spec.deploy.paused:
         return []
-    good = next((run for run in reversed(seen.runs) if _can_be_released(seen, run)), None)
     steps: list[Deploy | Reconfigure] = []
     for environment in seen.environments:
         newest = seen.newest_release(environment.name)
-        if good is not None and environment.automatic and good.spec.number > _released(seen, environment.name):
+        good = next((run for run in reversed(seen.runs) if _can_be_released(seen, run, environment)), None)
+        if good is not None and good.spec.number > _released(seen, environment.name):
             steps.append(Deploy(environment, good))
         elif newest is not None and (_wished_anew(seen, newest) or _hosts_came(seen, environment, newest)):
             steps.append(Reconfigure(environment, newest))
     return steps
 
 
-def _can_be_released(seen: Snapshot, run: PipelineRun) -> bool:
-    """A pipeline may end well without an image, when it only tests or deploys by itself."""
-    return run.status.phase == "Succeeded" and (bool(run.status.image) or seen.app.spec.deploy.mode != "generated")
+def _can_be_released(seen: Snapshot, run: PipelineRun, environment: Environment) -> bool:
+    """A pipeline may end well without an image, when it only tests. What its jobs deployed is released in any case."""
+    if run.status.deploys:
+        return deployed(run, environment.name)
+    made = bool(run.status.image) or seen.app.spec.deploy.mode != "generated"
+    return run.status.phase == "Succeeded" and made and bool(environment.automatic)
 
 
 def _hosts_came(seen: Snapshot, environment: Environment, newest: Release) -> bool:
     """Whether a host is held by now that had to be left out of the newest Release."""
-    if seen.app.spec.deploy.mode != "generated" or newest.spec.reason == "rollback":
+    if seen.app.spec.deploy.mode != "generated" or newest.spec.adopted or newest.spec.reason == "rollback":
         return False
     return bool(set(environment.domains) - set(hosts_of(newest.spec.manifests)))
 

@@ -58,7 +58,9 @@ class Story:
         async for line in self._follow_run(run.metadata.key):
             yield line
         ended = self._runs.get(run.metadata.key)
-        if ended is None or ended.status.phase != "Succeeded":
+        if ended is None or (ended.status.deploys and not ended.status.changes):
+            return  # it has said so itself
+        if ended.status.phase != "Succeeded" and not ended.status.changes:
             return
         async for line in self._releases_of(app, run):
             yield line

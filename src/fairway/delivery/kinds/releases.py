@@ -40,6 +40,12 @@ class ReleaseSpec(Noun, frozen=True):
     configuration: str = ""
     """The immutable Secret with the frozen variables; empty when there are none."""
     manifests: tuple[Mapping[str, Any], ...] = ()
+    adopted: bool = False
+    """Jobs of the pipeline made the objects; the manifests are what was there when their run had ended."""
+    images: Mapping[str, str] = {}
+    """Names of images in adopted manifests, and repository@sha256:… that the run made under them."""
+    broken: str = ""
+    """Why this counts as failed from the beginning: the run that made it did not end well."""
 
 
 class Diagnosis(Noun, frozen=True):

@@ -1,5 +1,6 @@
 """PipelineRun: one commit on its way to an image."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from fairway.kube.api.meta import ObjectMeta
@@ -48,6 +49,17 @@ class Step(Noun, frozen=True):
     allowed_to_fail: bool = False
 
 
+class Change(Noun, frozen=True):
+    """An object of the App's namespace that a job of the run changed through the API."""
+
+    environment: str = ""
+    group: str = ""
+    """Of the API; empty for the core."""
+    resource: str = ""
+    name: str = ""
+    deleted: bool = False
+
+
 class PipelineRunStatus(Noun, frozen=True):
     phase: str = ""
     """Queued, Running, then one of ENDED."""
@@ -66,6 +78,11 @@ class PipelineRunStatus(Noun, frozen=True):
     user: str = ""
     """`uid` or `uid:gid` that the image runs as; empty for root and where it is not known."""
     log_bytes: int = 0
+    images: Mapping[str, str] = {}
+    """The names that the pipeline file gives images, and repository@sha256:… of each."""
+    deploys: bool = False
+    """Jobs of it may change the cluster: what they change is released, and nothing else."""
+    changes: tuple[Change, ...] = ()
 
 
 class PipelineRun(Noun, frozen=True):

@@ -13,15 +13,16 @@ from fairway.delivery.git import Repositories, SourceError
 from fairway.delivery.git.errors import GitFailed
 from fairway.delivery.kinds.apps import App
 from fairway.delivery.kinds.resources import GROUP, PIPELINE_RUNS, VERSION
-from fairway.delivery.kinds.runs import ENDED, STEP_FAILED, PipelineRun, PipelineRunStatus, Step
-from fairway.delivery.pipelines import queue, status
+from fairway.delivery.kinds.runs import ENDED, STEP_FAILED, Change, PipelineRun, PipelineRunStatus, Step
+from fairway.delivery.pipelines import changes, queue, status
 from fairway.delivery.pipelines.credentials import file_credentials, masked_values, registry_credentials
 from fairway.delivery.pipelines.ir import Pipeline, PipelineError, Problem
 from fairway.delivery.pipelines.jobs import Jobs
 from fairway.delivery.pipelines.logs import SUMMARY, Collector, Logs
+from fairway.delivery.pipelines.names import step_name
 from fairway.delivery.pipelines.objects import Objects, Refused
 from fairway.delivery.pipelines.plan import Decision, Facts, Start, Stop, Work, decide
-from fairway.delivery.pipelines.render import Place
+from fairway.delivery.pipelines.render import Place, in_cluster
 from fairway.delivery.pipelines.snapshot import JobSeen, see
 from fairway.delivery.pipelines.source import pipeline_of
 from fairway.delivery.pipelines.storage import Storage
@@ -202,6 +203,9 @@ class RunController:
         await self._objects.clean(place)
         await self._collector.stop(job.metadata.uid for job in self._jobs.of_run(run))
         now = replace(now, log_bytes=await asyncio.to_thread(self._files.size_bytes, key))
+        now = await self._changed_objects(app, key, now, await self._pipeline(place))
+        if now.deploys and not now.changes and phase == "Succeeded":
+            message = changes.NOTHING
         await self._write(run, status.ended(now, phase, reason, message, self._clock.now()))
         self._begun.discard(key)
         self._pipelines.pop(run.metadata.uid, None)
@@ -213,6 +217,18 @@ class RunController:
         kind = "Warning" if phase == "Failed" else "Normal"
         await self._events.record(_reference(run), kind, reason, message or now.image or phase)
         log.info("ended", run=key, phase=phase, reason=reason)
+
+    async def _changed_objects(
+        self, app: App, key: ObjectKey, now: PipelineRunStatus, pipeline: Pipeline | None
+    ) -> PipelineRunStatus:
+        """With what the jobs did to the cluster: their pods have told it by now."""
+        jobs = [job for job in pipeline.jobs if in_cluster(job, app.spec.build)] if pipeline is not None else []
+        found: list[Change] = []
+        for job in jobs:
+            path = self._storage.changes(key, step_name(job.name))
+            if await asyncio.to_thread(path.exists):
+                found += changes.of_step(app, job, changes.notes(await asyncio.to_thread(path.read_bytes)))
+        return replace(now, deploys=bool(jobs), changes=changes.together(found))
 
     def _forget(self, key: ObjectKey) -> None:
         """A run was deleted: what it left here goes too."""
@@ -329,7 +345,9 @@ class RunController:
             self._files.say(run.metadata.key, result.settled, [f"{status.CACHED}: {line}" for line in result.commands])
         fresh = status.worked(run.status, work.step, problem, result.settled, self._clock.now())
         if result.built is not None:
-            fresh = replace(fresh, image=result.built.image, port=result.built.port, user=result.built.user)
+            built, names = result.built, dict(run.status.images)
+            names |= dict.fromkeys(job.make.tags if job.make else (), built.image)
+            fresh = replace(fresh, image=built.image, port=built.port, user=built.user, images=names)
         return await self._write(run, fresh)
 
     async def _write(self, run: PipelineRun, wanted: PipelineRunStatus) -> PipelineRun:

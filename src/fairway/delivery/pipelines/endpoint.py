@@ -1,4 +1,7 @@
-"""What the pods of a run may ask for: its source, artifacts and caches. Each token is about one step of one run."""
+"""What the pods of a run may ask for and say: its source, artifacts, caches, and what became of the cluster.
+
+Each token is about one step of one run.
+"""
 
 import asyncio
 import os
@@ -9,22 +12,25 @@ from pathlib import Path
 
 from fairway.delivery.git import Repositories, SourceError
 from fairway.delivery.kinds.runs import ENDED, PipelineRun
+from fairway.delivery.pipelines import changes
 from fairway.delivery.pipelines.names import step_name
 from fairway.delivery.pipelines.storage import Storage, TooLarge
 from fairway.delivery.pipelines.tokens import Claim, Tokens
 from fairway.kube.api.meta import ObjectKey
-from fairway.toolkit import logs
+from fairway.toolkit import files, logs
 from fairway.toolkit.http_incoming import BodyLost
 from fairway.toolkit.http_messages import Reply, Request, Response, Sink, Stream
 
 log = logs.get("delivery")
-PATH = re.compile(r"/runs/([a-z0-9.-]{1,253})/([a-z0-9.-]{1,253})/(source|artifacts|caches)(?:/([a-z0-9-]{1,64}))?\Z")
+PATH = re.compile(
+    r"/runs/([a-z0-9.-]{1,253})/([a-z0-9.-]{1,253})/(source|artifacts|caches|changes)(?:/([a-z0-9-]{1,64}))?\Z"
+)
 _PIECE_BYTES = 256 * 1024
 _ARCHIVE = (("Content-Type", "application/gzip"),)
 
 
 class RunEndpoint:
-    """GET /runs/<namespace>/<run>/source; GET and PUT …/artifacts/<step> and …/caches/<name>."""
+    """GET /runs/<namespace>/<run>/source; GET and PUT …/artifacts/<step> and …/caches/<name>; PUT …/changes/<step>."""
 
     def __init__(
         self,
@@ -62,6 +68,8 @@ class RunEndpoint:
             case "PUT", "artifacts", str(step) if step == step_name(claim.step):
                 path = self._storage.artifact(claim.key, step)
                 return await self._take(request, claim, path, self._storage.limits.artifact_bytes_max)
+            case "PUT", "changes", str(step) if step == step_name(claim.step):
+                return await self._note(request, claim, self._storage.changes(claim.key, step))
             case "PUT", "caches", str(name):
                 path = self._storage.cache(_app(run), name)
                 reply = await self._take(request, claim, path, self._storage.limits.cache_bytes_max)
@@ -77,6 +85,23 @@ class RunEndpoint:
         except SourceError as error:
             return _refusal(422, str(error))
         return Stream(200, partial(_send, first, pieces), _ARCHIVE)
+
+    async def _note(self, request: Request, claim: Claim, path: Path) -> Reply:
+        """Add to what was noted of the step; its pod sends all that it knows, each attempt its own."""
+        data = bytearray()
+        try:
+            async for piece in request.pieces():
+                data += piece
+                if len(data) > changes.BYTES_MAX:
+                    return _refusal(413, f"more than {changes.BYTES_MAX} bytes of changes")
+            new = changes.notes(bytes(data))
+        except (BodyLost, ValueError) as error:
+            return _refusal(400, str(error))
+        before = changes.notes(path.read_bytes()) if path.exists() else ()
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        files.replace(path, changes.merged(before, new), mode=0o600)
+        log.info("noted", run=claim.key, step=claim.step, objects=len(new))
+        return Response(204)
 
     async def _take(self, request: Request, claim: Claim, path: Path, bytes_max: int) -> Reply:
         try:

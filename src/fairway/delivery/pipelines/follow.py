@@ -132,7 +132,8 @@ def plain(text: str) -> str:
 def _end(run: PipelineRun) -> str:
     status = run.status
     if status.phase == "Succeeded":
-        return f"-----> Built {status.image}" if status.image else "-----> Done"
+        told = f"; {plain(status.message)}" if status.message else ""
+        return f"-----> Built {status.image}{told}" if status.image else f"-----> Done{told}"
     failed = next((one for one in status.steps if one.phase == "Failed" and not one.allowed_to_fail), None)
     if status.reason == STEP_FAILED and failed is not None:
         return f"-----> Failed: {plain(failed.name)}"  # why stands right above

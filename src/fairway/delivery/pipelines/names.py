@@ -11,6 +11,7 @@ NETWORK_LABEL = "fairway.dev/network"
 SOURCE = "source"
 SCRIPT = "script"
 UPLOAD = "upload"
+CLUSTER = "cluster"
 
 _UNFIT = re.compile(r"[^a-z0-9]+")
 _LENGTH_MAX = 57  # a pod of a Job gets six characters more, and labels hold 63

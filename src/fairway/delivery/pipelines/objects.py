@@ -48,6 +48,7 @@ class Objects:
         config: Config,
         tokens: Tokens,
         program: str,
+        gate: str,
         host_addresses: HostAddresses | None = None,
     ) -> None:
         """`host_addresses` are those of a machine whose node does not know them; others are read from the nodes."""
@@ -56,6 +57,7 @@ class Objects:
         self._config = config
         self._tokens = tokens
         self._program = program
+        self._gate = gate
 
     def place(self, app: App, run: PipelineRun) -> render.Place:
         """Where a run works."""
@@ -68,6 +70,7 @@ class Objects:
             endpoint_url=f"http://{self._config.endpoint_address}:{self._config.endpoint_port}",
             toolbox_image=self._config.toolbox_image,
             program=self._program,
+            gate=self._gate,
             pull_secret=app.spec.registry.credentials_secret,
         )
 

@@ -1,8 +1,8 @@
 """The Kubernetes objects of a run: a Job and a Secret for each step, and the network rules around them.
 
 A pod has, in this order: the platform's container `source`, services, the user's container `script`, and at last the
-platform's `upload`. Only the platform's containers see the run's token; no container has a token of the API unless
-the App grants its jobs access to the namespace.
+platform's `upload`. Only the platform's containers see the run's token. When the App grants its jobs access to the
+namespace, the platform's container `cluster` (apigate.py) has a token of the API, and the script goes through it.
 """
 
 import json
@@ -19,6 +19,7 @@ from fairway.delivery.pipelines import render_box
 from fairway.delivery.pipelines.ir import Job, Service
 from fairway.delivery.pipelines.names import (
     ATTEMPT_ANNOTATION,
+    CLUSTER,
     NETWORK_LABEL,
     SCRIPT,
     SOURCE,
@@ -35,6 +36,7 @@ SERVICE_ACCOUNT = "fairway-pipelines"
 POLICY = "fairway-builds"
 GRACE_SECONDS = 5
 _TOKEN = "/fairway/token"
+_CLUSTER, _CHANGES, _ACCOUNT = "/fairway/cluster", "/fairway/changes", "/fairway/account"
 _COMMANDS = "/fairway/script"
 _TOOLBOX_LIMITS = {"cpu": "1", "memory": "512Mi"}
 _REQUESTS = {"cpu": "50m", "memory": "64Mi"}
@@ -42,6 +44,8 @@ _DNS_PODS: Raw = {
     "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
     "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
 }
+_WAIT = """while [ ! -e "$KUBECONFIG" ]; do sleep 0.1 2>/dev/null || sleep 1; done
+"""
 _START = """cd "$CI_PROJECT_DIR" || exit 1
 shell=sh; command -v bash >/dev/null 2>&1 && shell=bash
 "$shell" -e /fairway/script/main; code=$?
@@ -65,6 +69,8 @@ class Place(msgspec.Struct, frozen=True):
     toolbox_image: str
     program: str
     """What the platform's containers run: the text of toolbox.py."""
+    gate: str = ""
+    """The same for the container between a job and the API: the text of apigate.py."""
     pull_secret: str = ""
     workspace_limit: str = "8Gi"
 
@@ -191,11 +197,12 @@ def reach(step: Job, build: Build) -> str:
     """Which of the rules of the network hold for a job."""
     if step.box is not None and not step.box.has_network:
         return "none"
-    return "cluster" if _in_cluster(step, build) else "build"
+    return "cluster" if in_cluster(step, build) else "build"
 
 
-def _in_cluster(step: Job, build: Build) -> bool:
-    return step.cluster and build.cluster_access == "namespace"
+def in_cluster(step: Job, build: Build) -> bool:
+    """Whether a job may change objects of the App's namespace."""
+    return step.make is None and step.cluster and build.cluster_access == "namespace"
 
 
 def _labels(place: Place) -> dict[str, str]:
@@ -212,20 +219,21 @@ def _meta(place: Place, name: str) -> Raw:
 
 
 def _pod(place: Place, step: Job, build: Build, name: str) -> Raw:
-    in_cluster = _in_cluster(step, build)
+    cluster = in_cluster(step, build)
     aliases = [alias for service in step.services for alias in service.aliases]
-    pod = {
+    pod: Raw = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": GRACE_SECONDS,
-        "automountServiceAccountToken": in_cluster,
+        "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
         "initContainers": [
             _platform(place, step, SOURCE),
+            *((_gate(place, step),) if cluster else ()),
             *(_service(service, number) for number, service in enumerate(step.services)),
             render_box.container(step, build, _REQUESTS) if step.box else _script(step, build),
         ],
-        "containers": [_platform(place, step, UPLOAD)],
+        "containers": [_upload(place, step, cluster)],
         "volumes": [
             {"name": "workspace", "emptyDir": {"sizeLimit": place.workspace_limit}},
             {"name": "token", "secret": {"secretName": name, "items": [{"key": "token", "path": "token"}]}},
@@ -234,8 +242,9 @@ def _pod(place: Place, step: Job, build: Build, name: str) -> Raw:
     }
     if place.pull_secret:
         pod["imagePullSecrets"] = [{"name": place.pull_secret}]
-    if in_cluster:
+    if cluster:
         pod["serviceAccountName"] = SERVICE_ACCOUNT
+        pod["volumes"] = [*pod["volumes"], *_gate_volumes()]
     if aliases:
         pod["hostAliases"] = [{"ip": "127.0.0.1", "hostnames": aliases}]
     return pod
@@ -271,6 +280,43 @@ def _disk(step: Job) -> Raw:
     return {"ephemeral-storage": render_box.DISK_LIMIT} if step.box else {}
 
 
+def _upload(place: Place, step: Job, cluster: bool) -> Raw:
+    container = _platform(place, step, UPLOAD)
+    if cluster:
+        container["volumeMounts"].append({"name": "changes", "mountPath": _CHANGES, "readOnly": True})
+    return container
+
+
+def _gate(place: Place, step: Job) -> Raw:
+    """The way of a job to the API: a sidecar with the token, which the script has not."""
+    task = {**_task(place, step), "namespace": place.namespace}
+    return {
+        **_platform(place, step, CLUSTER),
+        "command": ["python3", "-I", "-c", _literal(place.gate)],
+        "env": [{"name": "FAIRWAY_TASK", "value": _literal(json.dumps(task))}],
+        "restartPolicy": "Always",
+        "volumeMounts": [
+            {"name": "token", "mountPath": _TOKEN, "readOnly": True},
+            {"name": "account", "mountPath": _ACCOUNT, "readOnly": True},
+            {"name": "cluster", "mountPath": _CLUSTER},
+            {"name": "changes", "mountPath": _CHANGES},
+        ],
+    }
+
+
+def _gate_volumes() -> list[Raw]:
+    """The token by itself, as the API mounts it where that is not turned off; the way to the gate; its notes."""
+    account = [
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+    ]
+    return [
+        {"name": "account", "projected": {"sources": account}},
+        {"name": "cluster", "emptyDir": {"sizeLimit": "1Mi"}},
+        {"name": "changes", "emptyDir": {"sizeLimit": "16Mi"}},
+    ]
+
+
 def _task(place: Place, step: Job) -> Raw:
     caches = [
         {
@@ -299,21 +345,31 @@ def _task(place: Place, step: Job) -> Raw:
 
 
 def _script(step: Job, build: Build) -> Raw:
-    """The user's container: nothing of the platform but the script itself is in it."""
+    """The user's container: nothing of the platform but the script itself is in it, and the way to the API."""
+    variables, mounts = step.variables, []
+    if cluster := in_cluster(step, build) and "KUBECONFIG" not in _named(step, build):
+        variables = {**variables, "KUBECONFIG": f"{_CLUSTER}/config"}
+        mounts = [{"name": "cluster", "mountPath": _CLUSTER, "readOnly": True}]
     return {
         "name": SCRIPT,
         "image": step.image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["sh", "-c", _START],
+        "command": ["sh", "-c", _WAIT + _START if cluster else _START],
         "workingDir": WORKSPACE,
-        "env": _environment(step.variables, build.variables),
+        "env": _environment(variables, build.variables),
         "resources": {"limits": {"cpu": build.cpu, "memory": build.memory}, "requests": _REQUESTS},
         "securityContext": {"allowPrivilegeEscalation": False, "privileged": False},
         "volumeMounts": [
             {"name": "workspace", "mountPath": WORKSPACE},
             {"name": "script", "mountPath": _COMMANDS, "readOnly": True},
+            *mounts,
         ],
     }
+
+
+def _named(step: Job, build: Build) -> frozenset[str]:
+    """The variables that a job brings itself: a KUBECONFIG of its own leads elsewhere."""
+    return frozenset((*step.variables, *(variable.name for variable in build.variables)))
 
 
 def _service(service: Service, number: int) -> Raw:

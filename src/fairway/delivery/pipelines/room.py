@@ -10,7 +10,7 @@ from fairway.delivery.config import Config
 from fairway.delivery.git import Repositories
 from fairway.delivery.kinds.apps import App
 from fairway.delivery.kinds.runs import PipelineRun
-from fairway.delivery.pipelines import queue, toolbox
+from fairway.delivery.pipelines import apigate, queue, toolbox
 from fairway.delivery.pipelines.controller import ROOM, RunController
 from fairway.delivery.pipelines.endpoint import RunEndpoint
 from fairway.delivery.pipelines.follow import Follower
@@ -53,7 +53,8 @@ class Pipelines:
         jobs = Jobs(client, clock)
         self.reflectors: tuple[Reflector[Any], ...] = jobs.reflectors
         program = Path(toolbox.__file__).read_text(encoding="utf-8")
-        objects = Objects(client, config, tokens, program, host_addresses)
+        gate = Path(apigate.__file__).read_text(encoding="utf-8")
+        objects = Objects(client, config, tokens, program, gate, host_addresses)
         workshop = Workshop(config, repositories, images, self._storage)
         self._controller = RunController(
             client,

@@ -44,6 +44,10 @@ class Storage:
         """Where the platform keeps what it must know of a step of a run besides its files."""
         return self._artifacts / run.namespace / run.name / f"{step}.note"
 
+    def changes(self, run: ObjectKey, step: str) -> Path:
+        """Where the objects are noted, or would be, that a step changed in the cluster."""
+        return self._artifacts / run.namespace / run.name / f"{step}.changes.json"
+
     def cache(self, app: ObjectKey, name: str) -> Path:
         """Where a cache of an App is or would be."""
         return self._caches / app.namespace / app.name / f"{name}.tgz"

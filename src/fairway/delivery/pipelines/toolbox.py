@@ -22,6 +22,8 @@ from collections.abc import Iterator
 from typing import Any
 
 TOKEN_FILE = "/fairway/token/token"
+CHANGES = "/fairway/changes/changes.json"
+"""What apigate.py noted, where the job may change the cluster."""
 _ATTEMPTS = 5
 _PATIENCE_SECONDS = 120.0  # a platform that starts again on a busy machine takes its time
 
@@ -211,7 +213,10 @@ def send(task: dict[str, Any], path: str, what: str, paths: list[str], exclude: 
 
 
 def upload(task: dict[str, Any]) -> None:
-    """What is to stay of the workspace."""
+    """What is to stay of the workspace, and what became of the cluster."""
+    if os.path.exists(CHANGES):
+        with open(CHANGES, "rb") as file:
+            request(task, "PUT", "changes/" + task["step"], file, os.path.getsize(CHANGES))
     kept = [path for cache in task["caches"] for path in cache["paths"]]
     if task["artifacts"]:
         exclude = [*task["exclude"], *(["node_modules", *kept] if "**" in task["artifacts"] else [])]

@@ -17,6 +17,7 @@ from fairway.kube.client.client import ApiClient
 from fairway.kube.client.errors import Forbidden, Invalid, NotFound
 
 Generations = Mapping[Name, int]
+_MARKS_MANAGER = "fairway-adoption"
 
 
 class Applier:
@@ -36,6 +37,8 @@ class Applier:
 
     async def apply(self, release: Release, only: frozenset[Name] | None = None) -> Generations | Problem:
         """The generation of each object as it was written. Raises ApiError but for a refusal, Unreachable."""
+        if release.spec.adopted and release.spec.reason == "deploy":
+            return await self._mark(release)
         generations = {}
         for manifest in in_order(release.spec.manifests):
             name = name_of(manifest)
@@ -43,6 +46,28 @@ class Applier:
                 continue
             try:
                 made = await self._client.apply(name.resource, _owned(release, manifest), field_manager=FIELD_MANAGER)
+            except (Invalid, Forbidden) as error:
+                return Problem(f"{name}: {error}")
+            generations[name] = decode(Live, made).metadata.generation
+        return generations
+
+    async def _mark(self, release: Release) -> Generations | Problem:
+        """What jobs made keeps their field managers: it only gets the labels and the owner.
+
+        By a manager of its own: these few fields must never become all that the one of Releases wants of an object.
+        """
+        generations = {}
+        for manifest in in_order(release.spec.manifests):
+            name = name_of(manifest)
+            live = await self._live(name, release.metadata.namespace)
+            if live is None:
+                return Problem(f"{name} was taken away after the run")
+            owned = _owned(release, manifest)["metadata"]
+            kept = {key: owned[key] for key in ("name", "namespace", "ownerReferences")}
+            labels = {key: owned["labels"][key] for key in (*place_of_release(release).labels, RELEASE_LABEL)}
+            marks = {**{key: manifest[key] for key in ("apiVersion", "kind")}, "metadata": {**kept, "labels": labels}}
+            try:
+                made = await self._client.apply(name.resource, marks, field_manager=_MARKS_MANAGER)
             except (Invalid, Forbidden) as error:
                 return Problem(f"{name}: {error}")
             generations[name] = decode(Live, made).metadata.generation
@@ -71,7 +96,7 @@ class Applier:
     async def _refusal(self, release: Release, place: Place, manifest: Manifest) -> Problem | None:
         name = name_of(manifest)
         live = await self._live(name, place.namespace)
-        if live is not None and not _is_of(live, place):
+        if live is not None and not _is_of(live, place) and not _may_adopt(release, live):
             whose = place_of(place.namespace, live.metadata.labels)
             owner = f"of App {whose.app}, environment {whose.environment}" if whose else "not made by an App"
             return Problem(f"{name} exists and is {owner}; delete it or give one of them another name")
@@ -110,6 +135,11 @@ def names_of(releases: Iterable[Release]) -> frozenset[Name]:
 
 def _is_of(live: Live, place: Place) -> bool:
     return place_of(place.namespace, live.metadata.labels) == place
+
+
+def _may_adopt(release: Release, live: Live) -> bool:
+    """Whether an object of nobody is to become the App's: a job of its pipeline made or changed it."""
+    return release.spec.adopted and place_of(release.metadata.namespace, live.metadata.labels) is None
 
 
 def _owned(release: Release, manifest: Manifest) -> dict[str, Any]:

@@ -146,6 +146,9 @@ class ReleaseController:
                 await self._report.failed(release, row, "ApplyFailed", applied.text)
                 return None
             self._applied[release.metadata.uid] = applied
+        if release.spec.broken:
+            await self._diagnosed(place, release, row, "RunFailed", release.spec.broken)
+            return None
         parts = self._progress(release)
         now = status.together(parts.values())
         if now.failed:
@@ -169,7 +172,7 @@ class ReleaseController:
         """What is live stays as it was released, but for what people changed on purpose."""
         # One that is being deleted cannot be had back before it is gone; then the watch tells.
         missing = frozenset(name for name, live in self._seen(release).items() if live is None)
-        if missing:
+        if missing and not release.spec.adopted:  # what jobs made may be in the hands of the next job
             await self._restore(release, missing)
         await self._show_drift(release)
         if release.metadata.uid in self._tidied:
@@ -226,7 +229,9 @@ class ReleaseController:
         for name in names:
             if name.resource in self._workloads:
                 live = self._workloads[name.resource].cache.get(ObjectKey(namespace, name.name))
-                found[name] = status.progress(name, live, generations.get(name, 0), release.status.started_at)
+                found[name] = status.progress(
+                    name, live, generations.get(name, 0), release.status.started_at, adopted=release.spec.adopted
+                )
         return found
 
     def _seen(self, release: Release) -> dict[Name, Any]:

@@ -72,14 +72,14 @@ async def create_release(
         on_failure=app.spec.deploy.on_failure,
     )
     place = Place(app.metadata.namespace, app.metadata.name, environment.name)
-    if found := _repeated(spec, await releases_of(world.client, place)):
+    if found := repeated(spec, await releases_of(world.client, place)):
         return found
     prepared = await prepare(world, app, environment, spec)
     if isinstance(prepared, Problem):
         raise ReleaseRefused(prepared.text)
     configuration = prepared.frozen.name(_prefix(spec))
     spec = msgspec.structs.replace(spec, manifests=prepared.manifests, configuration=configuration)
-    if found := _unchanged(spec, await releases_of(world.client, place)):
+    if found := unchanged(spec, await releases_of(world.client, place)):
         return found
     await freeze.store(world, app, environment, prepared.frozen)
     return await write(world.client, place, spec, freeze.owner(app))
@@ -146,7 +146,7 @@ async def write(client: ApiClient, place: Place, spec: ReleaseSpec, owner: Mappi
     """Create the Release under the next free number; of two that race, one finds what the other made."""
     for _ in range(_TRIES_MAX):
         before = await releases_of(client, place)
-        if found := _repeated(spec, before):
+        if found := repeated(spec, before):
             return found
         number = (before[-1].spec.number if before else 0) + 1
         name = release_name(place.app, place.environment, number)
@@ -174,16 +174,16 @@ def _object(name: str, place: Place, spec: ReleaseSpec, owner: Mapping[str, Any]
     }
 
 
-def _repeated(spec: ReleaseSpec, before: tuple[Release, ...]) -> str:
-    """A run is deployed once."""
+def repeated(spec: ReleaseSpec, before: tuple[Release, ...]) -> str:
+    """The Release of a run that is released already: it is deployed once in an environment."""
     if spec.reason != "deploy" or not spec.run:
         return ""
     mine = (one for one in before if one.spec.reason == "deploy" and one.spec.run == spec.run)
     return next((one.metadata.name for one in mine), "")
 
 
-def _unchanged(spec: ReleaseSpec, before: tuple[Release, ...]) -> str:
-    """The newest Release, when this one would be the same. One that failed may be promoted to again."""
+def unchanged(spec: ReleaseSpec, before: tuple[Release, ...]) -> str:
+    """The name of the newest Release, when this one would be the same. One that failed may be promoted to again."""
     if spec.reason not in ("config", "promote") or not before:
         return ""
     newest = before[-1]

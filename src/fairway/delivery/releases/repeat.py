@@ -5,7 +5,7 @@ import msgspec
 from fairway.delivery.kinds.apps import App, Environment, environments
 from fairway.delivery.kinds.releases import Release
 from fairway.delivery.kinds.resources import APPS
-from fairway.delivery.releases import freeze
+from fairway.delivery.releases import freeze, live
 from fairway.delivery.releases.create import create_release, held_hosts, place_of_release, releases_of, write
 from fairway.delivery.releases.manifests import with_hosts
 from fairway.delivery.releases.objects import Place
@@ -37,21 +37,23 @@ async def promote(world: ReleaseWorld, place: Place, to: str, *, actor: str = ""
     """
     app = decode(App, await world.client.get(APPS, place.app, place.namespace))
     target = _environment(app, to)
-    live = next((one for one in reversed(await releases_of(world.client, place)) if one.status.phase == "Live"), None)
-    if live is None:
+    now = next((one for one in reversed(await releases_of(world.client, place)) if one.status.phase == "Live"), None)
+    if now is None:
         raise ReleaseRefused(f"nothing is live in {place.environment} of {place.key}, so there is nothing to promote")
+    if now.spec.adopted:
+        raise ReleaseRefused(f"{now.metadata.name} was made by jobs of the pipeline; promote with a job for {to}")
     return await create_release(
         world,
         app,
         target,
-        image=live.spec.image,
-        port=live.spec.port,
-        user=live.spec.user,
-        commit=live.spec.commit,
-        ref=live.spec.ref,
-        run=live.spec.run,
+        image=now.spec.image,
+        port=now.spec.port,
+        user=now.spec.user,
+        commit=now.spec.commit,
+        ref=now.spec.ref,
+        run=now.spec.run,
         reason="promote",
-        of=live.metadata.name,
+        of=now.metadata.name,
         actor=actor,
     )
 
@@ -74,7 +76,8 @@ async def repeat(client: ApiClient, target: Release, releases: tuple[Release, ..
         app_generation=max(one.spec.app_generation for one in (*releases, target)),
         wishes=wishes(app, place.environment),
         on_failure=app.spec.deploy.on_failure,
-        manifests=with_hosts(spec.manifests, tuple(hosts)),
+        manifests=live.pinned(with_hosts(spec.manifests, tuple(hosts)), spec.images),
+        broken="",
     )
     return await write(client, place, copy, freeze.owner(app))
 
@@ -90,11 +93,11 @@ def named(releases: tuple[Release, ...], text: str) -> Release | None:
 
 def before_live(releases: tuple[Release, ...]) -> Release | None:
     """What was live before the present one, and is not the same as it under another number."""
-    live = next((one for one in reversed(releases) if one.status.phase == "Live"), None)
+    now = next((one for one in reversed(releases) if one.status.phase == "Live"), None)
     for one in reversed(releases):
         if one.status.phase not in ("Superseded", "Live") or not was_live(one):
             continue
-        if live is None or (one.spec.number < live.spec.number and not _same(one, live)):
+        if now is None or (one.spec.number < now.spec.number and not _same(one, now)):
             return one
     return None
 

@@ -91,6 +91,8 @@ class Report:
 def consequence(release: Release, reason: str, row: Row) -> str:
     """What happens now, for people."""
     live = row.live
+    if release.spec.adopted and reason == REFUSED:
+        return "its objects stay as the jobs left them"
     if live is None:
         return "there is no earlier live Release to go back to"
     serves = f"v{live.spec.number} serves on"

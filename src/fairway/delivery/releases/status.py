@@ -11,6 +11,7 @@ from fairway.kube.api.meta import Condition
 from fairway.kube.api.noun import Noun
 from fairway.kube.api.resource import DAEMON_SETS, DEPLOYMENTS, JOBS, STATEFUL_SETS
 
+_API_DEADLINE_SECONDS = 600
 WORKLOADS = (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS, JOBS)
 
 
@@ -18,6 +19,7 @@ class WorkloadSpec(Noun, frozen=True):
     replicas: int = 1
     paused: bool = False
     update_strategy: Mapping[str, Any] = {}
+    progress_deadline_seconds: int = 0
 
 
 class WorkloadStatus(Noun, frozen=True):
@@ -59,17 +61,22 @@ class Progress(msgspec.Struct, frozen=True):
     undated: bool = False
 
 
-def progress(name: Name, live: Workload | None, generation: int, since: datetime | None = None) -> Progress:
+def progress(
+    name: Name, live: Workload | None, generation: int, since: datetime | None = None, *, adopted: bool = False
+) -> Progress:
     """Of one object, of which `generation` is the oldest that counts: that of the apply, or any later one.
 
-    `since` is when the rollout began: what a Deployment says of an earlier one is no verdict.
+    `since` is when the rollout began: what a Deployment says of an earlier one is no verdict. An `adopted` one with the
+    API's own deadline has none that anybody wished for: the App's counts.
     """
     if live is None or live.metadata.generation < generation:
         return Progress(wanted=1)
     if name.resource is not JOBS and live.status.observed_generation < live.metadata.generation:
         return Progress(wanted=1)
     if name.resource is DEPLOYMENTS:
-        return _deployment(name, live, since)
+        found = _deployment(name, live, since)
+        unwished = adopted and live.spec.progress_deadline_seconds == _API_DEADLINE_SECONDS
+        return msgspec.structs.replace(found, undated=True) if unwished and not found.done else found
     return _RULES[name.resource](name, live)
 
 
