@@ -253,3 +253,95 @@ metadata:
     )
     assert theirs["metadata"]["labels"]["fairway.dev/app"] == "other"
     assert "ownerReferences" not in theirs["metadata"]
+
+
+# --- the three modes, and the case with three domains
+
+
+MANIFESTS = Path(__file__).parents[1] / "documents"
+KUSTOMIZATION = """
+resources: [../base]
+patches:
+- target: {kind: Ingress}
+  patch: '[{op: replace, path: /spec/rules/0/host, value: order.corp.com}, {op: remove, path: /spec/tls}]'
+"""
+
+
+def own_site(person: Person, name: str, spec: str, **files: str) -> str:
+    """An App with its repository, pushed; what the pusher saw."""
+    person.cluster.apply(
+        f"apiVersion: fairway.dev/v1alpha1\nkind: App\nmetadata: {{name: {name}, namespace: default}}\nspec: {spec}\n"
+    )
+    person.cluster.kubectl("wait", f"app/{name}", "--for=jsonpath={.status.gitUrl}", "--timeout=30s")
+    folder = person.repository(name)
+    person.fairway("app", "remote", name, folder=folder)
+    person.commit(folder, "first", **files)
+    return person.push(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "path", "host"),
+    [
+        ("by-hand", "manifests", "deploy", "site.test"),
+        ("templated", "kustomize", "deploy/overlay", "order.corp.com"),
+        ("by-platform", "generated", "", "user.corp.com"),
+    ],
+)
+def test_every_mode_ends_in_the_same_releases(person: Person, name: str, mode: str, path: str, host: str) -> None:
+    """The documents' manifests as they are; only image, host and names of objects are this test's."""
+    document = (MANIFESTS / "marketing-site.yaml").read_text()
+    document = document.replace("harbor.corp.com/frontend/marketing-site:$CI_COMMIT_SHA", "fairway")
+    document = document.replace("site.corp.com", "site.test").replace("marketing-site", name)
+    files = {"Dockerfile": "FROM nginx:latest\nCOPY index.html /usr/share/nginx/html/\n", "index.html": f"{name} one"}
+    if mode == "manifests":
+        files["deploy/site.yaml"] = document
+    if mode == "kustomize":
+        files |= {"deploy/base/site.yaml": document, "deploy/base/kustomization.yaml": "resources: [site.yaml]\n"}
+        files["deploy/overlay/kustomization.yaml"] = KUSTOMIZATION
+    said = own_site(person, name, f"{{domains: [{host}], deploy: {{mode: {mode}, path: '{path}'}}}}", **files)
+    assert "is live (v1)" in said, said
+    folder = person.home / name
+    person.commit(folder, "second", **{"index.html": f"{name} two"})
+    assert "is live (v2)" in person.push(folder)
+    waited(lambda: asked(person, host), lambda page: page == f"{name} two", "the second version")
+    person.fairway("rollback", name)
+    waited(lambda: asked(person, host), lambda page: page == f"{name} one", "the first version")
+    releases = [one["spec"] for one in person.cluster.objects("releases") if one["spec"]["app"] == name]
+    assert {one["kind"] for one in releases[0]["manifests"]} >= {"Deployment", "Service", "Ingress"}
+    assert all("@sha256:" in one["image"] and not one.get("adopted") for one in releases)
+
+
+def asked(person: Person, host: str) -> str:
+    """The page by curl; over TLS where the Ingress asks for it, else plain."""
+    page = person.page(host)
+    if page:
+        return page
+    target = f"{host}:{person.cluster.http}:127.0.0.1"
+    command = ["curl", "--silent", "--max-time", "20", "--resolve", target, f"http://{host}:{person.cluster.http}/"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stdout
+
+
+def test_three_domains_and_then_two(person: Person) -> None:
+    hosts = ("www.corp.com", "campaign.corp.com", "promo.corp.com")
+    own_site(person, "activity", f"{{domains: [{', '.join(hosts)}]}}", **{"index.html": "one page"})
+    assert [curl(person, host) for host in hosts] == ["200 one page"] * 3
+    person.cluster.kubectl(
+        "patch", "app", "activity", "--type=merge", "-p", json.dumps({"spec": {"domains": list(hosts[:2])}})
+    )
+
+    def ruled() -> list[str]:
+        (ingress,) = person.cluster.objects("ingresses", "-l", "fairway.dev/app=activity")
+        return [rule["host"] for rule in ingress["spec"]["rules"]]
+
+    waited(ruled, lambda found: found == list(hosts[:2]), "the rule's end")
+    waited(lambda: curl(person, hosts[2]), lambda answer: "one page" not in answer, "the domain's end")
+    assert [curl(person, host) for host in hosts[:2]] == ["200 one page"] * 2
+
+
+def curl(person: Person, host: str) -> str:
+    """Status and page over HTTPS by curl, as a browser checks it: the certificate must be for this very host."""
+    root = person.cluster.state_dir / "pki" / "web-ca.crt"
+    words = ["curl", "--silent", "--max-time", "20", "--cacert", str(root), "--write-out", "%{stderr}%{http_code} "]
+    words += ["--resolve", f"{host}:{person.cluster.https}:127.0.0.1", f"https://{host}:{person.cluster.https}/"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+    return done.stderr + done.stdout

@@ -74,7 +74,8 @@ class Story:
             return
         release = await self._appears(self._releases, lambda: self._release_of(app, run))
         if release is None:
-            problem = next((one.message for one in found.status.conditions if one.type == "Released"), "")
+            now = self._apps.get(app) or found
+            problem = next((one.message for one in now.status.conditions if one.type == "Released"), "")
             yield f" !     Built, not released. {problem}".rstrip()
             return
         async for line in self._follow_release(release.metadata.key):

@@ -20,7 +20,7 @@ from fairway.delivery.pipelines.ir import Pipeline, PipelineError, Problem
 from fairway.delivery.pipelines.jobs import Jobs
 from fairway.delivery.pipelines.logs import SUMMARY, Collector, Logs
 from fairway.delivery.pipelines.names import step_name
-from fairway.delivery.pipelines.objects import Objects, Refused
+from fairway.delivery.pipelines.objects import Objects, Refused, TakenName
 from fairway.delivery.pipelines.plan import Decision, Facts, Start, Stop, Work, decide
 from fairway.delivery.pipelines.render import Place, in_cluster
 from fairway.delivery.pipelines.snapshot import JobSeen, see
@@ -203,7 +203,7 @@ class RunController:
         await self._objects.clean(place)
         await self._collector.stop(job.metadata.uid for job in self._jobs.of_run(run))
         now = replace(now, log_bytes=await asyncio.to_thread(self._files.size_bytes, key))
-        now = await self._changed_objects(app, key, now, await self._pipeline(place))
+        now = await self._changed_objects(app, place, key, now)
         if now.deploys and not now.changes and phase == "Succeeded":
             message = changes.NOTHING
         await self._write(run, status.ended(now, phase, reason, message, self._clock.now()))
@@ -219,10 +219,15 @@ class RunController:
         log.info("ended", run=key, phase=phase, reason=reason)
 
     async def _changed_objects(
-        self, app: App, key: ObjectKey, now: PipelineRunStatus, pipeline: Pipeline | None
+        self, app: App, place: Place, key: ObjectKey, now: PipelineRunStatus
     ) -> PipelineRunStatus:
         """With what the jobs did to the cluster: their pods have told it by now."""
-        jobs = [job for job in pipeline.jobs if in_cluster(job, app.spec.build)] if pipeline is not None else []
+        try:
+            pipeline = await self._pipeline(place)
+        except (Refused, TakenName):
+            pipeline = None
+        ran = {step.name for step in now.steps if step.phase != "Skipped"}
+        jobs = [one for one in pipeline.jobs if one.name in ran and in_cluster(one, app.spec.build)] if pipeline else []
         found: list[Change] = []
         for job in jobs:
             path = self._storage.changes(key, step_name(job.name))
