@@ -18,6 +18,8 @@ from fairway.delivery.domains.claims import Claimant
 from fairway.delivery.kinds.apps import App, environments
 from fairway.delivery.kinds.releases import Release
 from fairway.delivery.kinds.resources import APPS, RELEASES
+from fairway.delivery.kinds.runs import Change, PipelineRun, PipelineRunSpec, PipelineRunStatus
+from fairway.delivery.releases.adopt import adopt, reconfigure
 from fairway.delivery.releases.controller import run_releases
 from fairway.delivery.releases.create import ReleaseRefused, ReleaseWorld, create_release, releases_of
 from fairway.delivery.releases.follow import follow_release
@@ -25,7 +27,7 @@ from fairway.delivery.releases.objects import Place
 from fairway.delivery.releases.plan import Row
 from fairway.delivery.releases.repeat import promote, rollback
 from fairway.delivery.releases.retention import forget, retained_images
-from fairway.kube.api.meta import ObjectKey
+from fairway.kube.api.meta import ObjectKey, ObjectMeta
 from fairway.kube.api.noun import decode
 from fairway.kube.api.resource import CONFIG_MAPS, DEPLOYMENTS, EVENTS, INGRESSES, PODS, SECRETS, SERVICES
 from fairway.toolkit.clock import SystemClock
@@ -455,3 +457,78 @@ async def test_an_environment_that_the_app_no_longer_has_goes(world: World) -> N
             )
         assert (await world.ended("site-v1")).spec.environment == "production"
     assert await world.cluster.get(DEPLOYMENTS, "site") is not None
+
+
+def run_of(app: App, number: int, phase: str, *changed: tuple[str, str, str]) -> PipelineRun:
+    """A run whose jobs changed these objects by themselves."""
+    changes = tuple(Change("production", *one) for one in changed)
+    status = PipelineRunStatus(phase=phase, deploys=True, changes=changes, images={"h.io/web:1": GOOD})
+    meta = ObjectMeta(name=f"site-{number}", namespace="default")
+    return PipelineRun(meta, PipelineRunSpec(app=app.metadata.name, number=number, commit="c" * 40), status)
+
+
+async def by_a_job(world: World, host: str, image: str = "h.io/web:1") -> tuple[tuple[str, str, str], ...]:
+    """What `kubectl apply` of a job leaves behind; what was changed."""
+    pod = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "web", "image": image}]}}
+    backend = {"service": {"name": "web", "port": {"number": 80}}}
+    paths = [{"path": "/", "pathType": "Prefix", "backend": backend}]
+    rules = [{"host": one, "http": {"paths": paths}} for one in ("site.example.com", host)]
+    meta = {"name": "web", "namespace": "default"}
+    for resource, spec in (
+        (DEPLOYMENTS, {"selector": {"matchLabels": {"app": "web"}}, "template": pod}),
+        (SERVICES, {"selector": {"app": "web"}, "ports": [{"port": 80}]}),
+        (INGRESSES, {"rules": rules}),
+    ):
+        made = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": meta, "spec": spec}
+        await world.client.apply(resource, made, field_manager="kubectl")
+    return (("apps", "deployments", "web"), ("", "services", "web"), ("networking.k8s.io", "ingresses", "web"))
+
+
+async def test_what_jobs_made_becomes_a_release_that_writes_nothing(world: World) -> None:
+    app = await world.app(domains=["site.example.com", "old.example.com"])
+    changed = await by_a_job(world, "old.example.com")
+    run, environment = run_of(app, 1, "Succeeded", *changed, ("", "secrets", "vault")), environments(app)[0]
+    before = (await world.client.get(DEPLOYMENTS, "web", "default"))["metadata"]["generation"]
+    async with world.working():
+        names = await asyncio.gather(*(adopt(world.releases, app, environment, run) for _ in range(4)))
+        assert set(names) == {"site-v1"}
+        live = await world.ended("site-v1")
+        assert live.spec.image == GOOD and live.spec.images == {"h.io/web:1": GOOD}
+        found = await world.client.get(DEPLOYMENTS, "web", "default")
+        assert found["metadata"]["generation"] == before
+        assert found["metadata"]["ownerReferences"][0]["uid"] == app.metadata.uid
+        managers = {one["manager"] for one in found["metadata"]["managedFields"] if not one.get("subresource")}
+        assert {"kubectl", "fairway-adoption"} <= managers and "fairway-delivery" not in managers
+        app = await world.change(domains=["site.example.com"])
+        (wished,) = environments(app)
+        assert await reconfigure(world.releases, app, wished, live) == "site-v2"
+        await world.ended("site-v2")
+        rules = (await world.client.get(INGRESSES, "web", "default"))["spec"]["rules"]
+        assert [rule["host"] for rule in rules] == ["site.example.com"]
+        newest = (await releases_of(world.client, PRODUCTION))[-1]
+        assert await reconfigure(world.releases, app, wished, newest) == "site-v2"
+
+
+async def test_a_host_that_is_not_the_apps_makes_no_release_of_a_job_live(world: World) -> None:
+    app = await world.app(domains=["site.example.com"])
+    run = run_of(app, 1, "Succeeded", *await by_a_job(world, "bank.example.com"))
+    async with world.working():
+        failed = await world.ended(await adopt(world.releases, app, environments(app)[0], run), "Failed")
+    assert "bank.example.com is not a domain that the App holds" in failed.status.message
+    assert failed.status.reason == "Refused" and "its objects stay as the jobs left them" in failed.status.message
+    assert "labels" not in (await world.client.get(SERVICES, "web", "default"))["metadata"]
+
+
+async def test_what_a_failed_run_deployed_counts_as_failed(world: World) -> None:
+    app = await world.app(domains=["site.example.com", "b.example.com"])
+    changed = await by_a_job(world, "b.example.com")
+    environment = environments(app)[0]
+    async with world.working():
+        await world.ended(await adopt(world.releases, app, environment, run_of(app, 1, "Succeeded", *changed)))
+        await by_a_job(world, "b.example.com", "h.io/web:2")
+        bad = await adopt(world.releases, app, environment, run_of(app, 2, "Failed", changed[0]))
+        failed = await world.ended(bad, "Failed")
+        back = await world.ended("site-v3")
+        found = await world.client.get(DEPLOYMENTS, "web", "default")
+    assert (failed.status.reason, len(failed.spec.manifests), back.spec.actor) == ("RunFailed", 3, "policy")
+    assert found["spec"]["template"]["spec"]["containers"][0]["image"] == GOOD

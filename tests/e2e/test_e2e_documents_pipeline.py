@@ -221,14 +221,20 @@ def test_a_run_that_fails_after_it_deployed_goes_back(person: Person, shop: Path
 
 
 def test_a_job_that_deploys_nothing_releases_nothing(person: Person, shop: Path) -> None:
-    job = (
-        "stages: [deploy]\ndeploy: {image: bitnami/kubectl, script: [kubectl get pods, ls /var/run/secrets || true]}\n"
-    )
-    person.commit(shop, "look", **{".gitee-ci.yml": job})
+    """It may look at everything all the same, as at any cluster: watches and streams go through."""
+    script = [
+        "kubectl rollout status deployment/marketing-site",
+        "kubectl exec deployment/marketing-site -- echo inside a pod",
+        "ls /var/run/secrets /fairway/account /fairway/token || true",
+    ]
+    job = {"stages": ["deploy"], "deploy": {"image": "bitnami/kubectl", "script": script}}
+    person.commit(shop, "look", **{".gitee-ci.yml": json.dumps(job)})
     said = person.push(shop)
     assert "no job changed an object of the cluster, so nothing is released" in said, said
-    assert "kubernetes.io" not in said, "the job itself has no token"
+    assert "successfully rolled out" in said and "inside a pod" in said.replace("echo inside a pod", ""), said
+    assert "kubernetes.io" not in said and "ca.crt" not in said, "the job itself has no token"
     assert len(person.cluster.objects("releases", "-n", SPACE)) == 8
+    assert "marketing-site-" in person.fairway("logs", "marketing-site", "-n", SPACE)
 
 
 def test_nobody_takes_what_is_another_apps(person: Person, shop: Path) -> None:

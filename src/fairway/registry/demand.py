@@ -52,6 +52,7 @@ def demand(apps: Iterable[Raw], releases: Iterable[Raw], runs: Iterable[Raw], po
     """What every Release names, what the newest successful run of each App made, and what pods were made of."""
     images = [str(release["spec"].get("image", "")) for release in releases]
     images += [image for release in releases for raw in release["spec"].get("manifests", ()) for image in _images(raw)]
+    images += [str(image) for release in releases for image in (release["spec"].get("images") or {}).values()]
     images += newest(runs)
     images += [image for pod in pods for image in _images(pod)]
     references = [reference for image in images if (reference := _parsed(image))]

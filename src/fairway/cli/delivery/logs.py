@@ -5,7 +5,7 @@ import asyncio
 import zlib
 
 from fairway.cli import terminal
-from fairway.cli.delivery.apps import checked, read
+from fairway.cli.delivery.apps import checked, read, releases_of
 from fairway.cli.delivery.cluster import Cluster, Mistake
 from fairway.delivery.kinds.resources import APP_LABEL, ENVIRONMENT_LABEL
 from fairway.kube.api.noun import decode
@@ -13,6 +13,7 @@ from fairway.kube.api.pods import Pod
 from fairway.kube.api.resource import PODS
 from fairway.kube.client.errors import ApiError
 
+_WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 _COLOURS = ("cyan", "green", "yellow", "blue")
 
 
@@ -20,7 +21,7 @@ async def logs(cluster: Cluster, arguments: argparse.Namespace) -> int:
     """The last lines of every pod; with --follow, what comes, also from pods that come later."""
     app = await read(cluster, arguments.name)
     environment = checked(app, arguments.environment)
-    labels = f"{APP_LABEL}={app.metadata.name},{ENVIRONMENT_LABEL}={environment}"
+    labels = await _labels(cluster, app.metadata.name, environment)
     if not arguments.follow:
         return await _once(cluster, labels, arguments)
     followed: dict[str, asyncio.Task[bool]] = {}
@@ -32,6 +33,17 @@ async def logs(cluster: Cluster, arguments: argparse.Namespace) -> int:
             if pod.metadata.uid not in followed and pod.status.phase not in ("", "Pending"):
                 followed[pod.metadata.uid] = tasks.create_task(_follow(cluster, pod, arguments))
     return 0
+
+
+async def _labels(cluster: Cluster, app: str, environment: str) -> str:
+    """A query for the pods. Own manifests, and what jobs applied, have labels of their own for their pods."""
+    releases = [one for one in await releases_of(cluster, app) if one.spec.environment == environment]
+    live = next((one for one in reversed(releases) if one.status.phase == "Live"), None)
+    for manifest in live.spec.manifests if live is not None else ():
+        selector = (manifest.get("spec") or {}).get("selector") or {}
+        if manifest["kind"] in _WORKLOADS and selector.get("matchLabels"):
+            return ",".join(f"{name}={value}" for name, value in selector["matchLabels"].items())
+    return f"{APP_LABEL}={app},{ENVIRONMENT_LABEL}={environment}"
 
 
 async def _once(cluster: Cluster, labels: str, arguments: argparse.Namespace) -> int:

@@ -54,7 +54,7 @@ async def retained_images(client: ApiClient) -> frozenset[str]:
 
 def digests(release: Release) -> Iterator[str]:
     """Those of its image and of all containers in its manifests."""
-    for image in (release.spec.image, *_images(release)):
+    for image in (release.spec.image, *release.spec.images.values(), *_images(release)):
         if found := _DIGEST.search(image):
             yield found[1]
 
