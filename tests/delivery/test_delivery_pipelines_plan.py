@@ -88,6 +88,13 @@ def test_attempts_are_counted_by_the_jobs_that_are_there() -> None:
     assert (last.outcome, last.message) == ("Failed", "build: no")
 
 
+def test_a_script_that_never_ran_gets_one_more_try() -> None:
+    first = decided(("build", seen("build", "Failed", unstarted=True, message="no cgroup")))
+    assert first.actions == started("build", attempt=2)
+    last = decided(("build", seen("build", "Failed", 2, unstarted=True, message="no cgroup")), before=first.steps)
+    assert (last.outcome, last.message) == ("Failed", "build: no cgroup")
+
+
 def test_a_step_that_ended_stays_as_it_ended() -> None:
     ended = decided(("build", seen("build", "Failed", message="no"))).steps
     assert decided(("build", seen("build", "Running")), before=ended).steps == ended

@@ -269,7 +269,13 @@ KUSTOMIZATION = """
 resources: [../base]
 patches:
 - target: {kind: Ingress}
-  patch: '[{op: replace, path: /spec/rules/0/host, value: order.corp.com}, {op: remove, path: /spec/tls}]'
+  patch: |
+    - op: replace
+      path: /spec/rules/0/host
+      value: order.corp.com
+    - op: replace
+      path: /spec/tls/0/hosts/0
+      value: order.corp.com
 """
 
 

@@ -90,7 +90,9 @@ def _step(facts: Facts, job: Job, before: Step | None) -> Step:
     if seen is None:  # not created yet, or not seen yet: the same attempt has the same name
         return msgspec.structs.replace(fresh, phase="Pending", job="", attempt=max(fresh.attempt - bool(fresh.job), 0))
     failed = seen.phase == "Failed" or _stuck_too_long(facts, job)
-    if failed and seen.attempt <= max(job.retries, facts.retries) and seen.phase == "Failed":
+    # what never ran is no failure of the script's: it gets one more try in any case
+    retries = max(job.retries, facts.retries, int(seen.unstarted))
+    if failed and seen.attempt <= retries and seen.phase == "Failed":
         return msgspec.structs.replace(
             fresh, phase="Pending", job="", attempt=seen.attempt, message=f"{seen.message}; trying again"
         )

@@ -30,6 +30,8 @@ class JobSeen(msgspec.Struct, frozen=True):
     message: str = ""
     stuck: str = ""
     deleting: bool = False
+    unstarted: bool = False
+    """The script never ran: the node could not start its container."""
 
 
 def see(
@@ -75,6 +77,7 @@ def see_job(job: Job, pod: Pod | None, how_to_have: Callable[[str], str] = _noth
         message=_message(job, pod) if phase == "Failed" else "",
         stuck=_stuck(pod, how_to_have) if finished is None else "",
         deleting=job.metadata.deletion_timestamp is not None,
+        unstarted=ended is not None and ended.reason in _NOT_STARTED,
     )
 
 
@@ -89,7 +92,8 @@ def _message(job: Job, pod: Pod | None) -> str:
     finished = job.finished
     if finished is not None and finished.reason == "DeadlineExceeded":
         return f"took longer than {job.spec.active_deadline_seconds} seconds"
-    for one in (*pod.status.init_container_statuses, *pod.status.container_statuses) if pod else ():
+    every = (*pod.status.init_container_statuses, *pod.status.container_statuses) if pod else ()
+    for one in sorted(every, key=lambda status: status.name != SCRIPT):  # what is beside it ends because it did
         ended = one.state.terminated
         if ended is None or ended.exit_code == 0:
             continue
