@@ -129,6 +129,8 @@ def part(store: ImageStore, wanted: Dockerfile, turn: Turn, reference: Reference
 
 def _with_order(maker: StageMaker, mine: Part, wanted: Dockerfile, turn: Turn) -> Done:
     """What the commands are, or what they left the last time that everything was the same."""
+    if not maker.draft.diff_ids:
+        raise DockerfileError(mine.runs[0].line, "RUN: there is nothing in the image that could run; COPY it before")
     image = here(maker.store, turn.name(turn.number))
     order = run_order.order(maker, mine, wanted.path, KEY_LENGTH)
     kept = turn.cache.find(order.key) if turn.cache else None

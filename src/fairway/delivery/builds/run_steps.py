@@ -74,7 +74,7 @@ def run(task: "dict[str, Any]", command: "dict[str, Any]") -> int:
     child = os.fork()
     if child == 0:
         try:
-            become(uid, gid, more)
+            become(task["user"], uid, gid, more)
             os.chdir(task["working_dir"])
             os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
             for number in (signal.SIGPIPE, signal.SIGTERM):
@@ -105,13 +105,17 @@ def own(path: str, uid: int, gid: int) -> None:
                 continue
 
 
-def become(uid: int, gid: int, more: "list[int]") -> None:
+def become(text: str, uid: int, gid: int, more: "list[int]") -> None:
     """For good: what is no more root has no capability left."""
     os.setsid()
-    if uid or gid:
+    if not (uid or gid):
+        return
+    try:
         os.setgroups(more)
         os.setgid(gid)
         os.setuid(uid)
+    except OSError as error:
+        raise OSError(error.errno, f"this node knows no such user ({error.strerror})", f"USER {text}") from error
 
 
 def end_the_rest() -> None:
@@ -187,7 +191,7 @@ def add(tar: tarfile.TarFile, path: str, info: os.stat_result, links: "dict[tupl
         tar.addfile(member)
         return
     attributes: dict[str, str] = {}
-    for name in os.listxattr(path, follow_symlinks=False):
+    for name in attributes_of(path):
         if _KEPT.match(name):
             value = os.getxattr(path, name, follow_symlinks=False)
             attributes["SCHILY.xattr." + name] = value.decode("utf-8", "surrogateescape")
@@ -200,6 +204,14 @@ def add(tar: tarfile.TarFile, path: str, info: os.stat_result, links: "dict[tupl
     with open(path, "rb") as file:
         member.size = os.fstat(file.fileno()).st_size
         tar.addfile(member, file)
+
+
+def attributes_of(path: str) -> "list[str]":
+    """The names of extended attributes; some file systems have none."""
+    try:
+        return os.listxattr(path, follow_symlinks=False)
+    except OSError:
+        return []
 
 
 def main() -> int:
@@ -215,7 +227,11 @@ def main() -> int:
             say(f"{task['file']} line {command['line']}: {command['shown'][:_SHOWN]} ended with exit code {code}")
             return code
     end_the_rest()
-    pack(begin, PLACE + "/out")
+    try:
+        pack(begin, PLACE + "/out")
+    except OSError as error:
+        say(f"what the commands changed cannot be packed: {error.filename or ''}: {error.strerror}")
+        return 1
     return 0
 
 

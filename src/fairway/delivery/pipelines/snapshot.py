@@ -1,5 +1,6 @@
 """What the cluster shows of a run's jobs, as values to decide on."""
 
+import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
@@ -10,6 +11,8 @@ from fairway.kube.api.jobs import Job
 from fairway.kube.api.pods import ContainerStatus, Pod
 
 _STUCK = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError")
+_PATH = re.compile(r"(?:/[^\s:/]+){3,}")
+"""Where something is on the node is nobody's concern."""
 _NOT_STARTED = ("StartError", "ContainerCannotRun")
 _NOT_PULLED = ("ErrImagePull", "ImagePullBackOff")
 
@@ -100,7 +103,7 @@ def _message(job: Job, pod: Pod | None) -> str:
         if ended.reason == "OOMKilled":
             return "used more memory than spec.build.memory allows and was killed"
         if one.name == SCRIPT and ended.reason in _NOT_STARTED:
-            return f"the script's container could not be started: {ended.message}".rstrip(": ")
+            return f"the script's container could not be started: {_PATH.sub('…', ended.message)}".rstrip(": ")
         if one.name == SCRIPT:
             return f"the script ended with exit code {ended.exit_code}"
         return f"the platform's container {one.name} ended with exit code {ended.exit_code}: {ended.message}".rstrip(
