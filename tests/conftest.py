@@ -14,12 +14,16 @@ os.environ["FAIRWAY_EGRESS"] = "none"
 LONG = (
     "test_conformance_suites.py",
     "test_anomaly_delivery.py",
+    "test_e2e_documents_pipeline.py",
+    "test_e2e_dockerfiles.py",
     "test_e2e_autoscaler.py",
     "test_e2e_delivery_failures.py",
     "test_delivery_pipelines_real.py",
     "test_delivery_releases_kill.py",
     "test_delivery_pipelines_runs.py",
 )
+
+_TOLD_CHARACTERS_MAX = 3000
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -32,6 +36,22 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.register_profile("patient", deadline=None)  # the machine is busy with other tests
     hypothesis.settings.load_profile("patient")
     config.add_cleanup(shared.begin())
+    if config.getoption("numprocesses", None):
+        config.pluginmanager.register(AtOnce(config))
+
+
+class AtOnce:
+    """Tells what failed when it fails: the end of a run, where pytest does, may be a quarter of an hour away."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and terminal is not None:
+            terminal.ensure_newline()
+            terminal.write_line(f"FAILED {report.nodeid} ({report.when}, {report.duration:.0f} s)")
+            terminal.write_line(report.longreprtext[-_TOLD_CHARACTERS_MAX:])
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
