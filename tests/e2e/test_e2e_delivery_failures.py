@@ -59,7 +59,7 @@ def live(person: Person, name: str, **spec: Any) -> Any:
     [
         ("crash", CRASHES, ("the disk is on fire", "exit code 3", "v2 failed")),
         ("wrong-port", SLEEPS, ("v2 failed", "connection refused")),
-        ("broken", "FROM nginx\nFROB x\n", ("Dockerfile line 2: unknown instruction: FROB",)),
+        ("broken", "FROM nginx\nFROB x\n", ("Dockerfile:2: unknown instruction: FROB",)),
         ("escapes", "FROM nginx\nCOPY ../../etc/passwd /\n", ("Failed",)),
     ],
 )

@@ -36,8 +36,9 @@ BROKEN_IMAGE = "broken:1"
 class PretendKubelet:
     """Makes bound pods Running and Ready at once, and deleted ones go at once."""
 
-    def __init__(self, client: ApiClient) -> None:
+    def __init__(self, client: ApiClient, *, speaks: bool = True) -> None:
         self._client = client
+        self._speaks = speaks
         self._queue: WorkQueue[ObjectKey] = WorkQueue()
         self.pods = Reflector(client, PODS, Pod, SystemClock())
         self.most = 0
@@ -50,7 +51,8 @@ class PretendKubelet:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(run_reflectors(self.pods))
             tasks.create_task(run_keyed("pretend-kubelet", self._queue, self._sync, workers=8))
-            tasks.create_task(self._renew())
+            if self._speaks:
+                tasks.create_task(self._renew())
 
     async def _renew(self) -> None:
         """Be heard, however long a test takes: a silent node gets no pods."""
@@ -201,7 +203,9 @@ async def make_node(client: ApiClient, name: str = NODE, **allocatable: str) -> 
 
 
 @asynccontextmanager
-async def cluster(folder: Path, *, with_controllers: bool = True, clock: Clock | None = None) -> AsyncIterator[Cluster]:
+async def cluster(
+    folder: Path, *, with_controllers: bool = True, node_speaks: bool = True, clock: Clock | None = None
+) -> AsyncIterator[Cluster]:
     """API server, controllers, scheduler and a node, until the end of the block; `clock`: of all of them."""
     path = folder / "api.sock"
     clock = clock or SystemClock()
@@ -210,7 +214,7 @@ async def cluster(folder: Path, *, with_controllers: bool = True, clock: Clock |
     await server.start()
     async with HttpClient(unix_connector(path), host_header="localhost") as http:
         client = ApiClient(http)
-        kubelet = PretendKubelet(client)
+        kubelet = PretendKubelet(client, speaks=node_speaks)
         await make_node(client)
         rooms = [kubelet.run(), scheduler.run(client, clock)]
         if with_controllers:

@@ -20,7 +20,7 @@ NOT_READY = {"type": "Ready", "status": "False", "reason": "KubeletNotReady", "m
 
 
 async def test_a_restart_taints_only_after_the_node_spoke(tmp_path: Path) -> None:
-    async with controllers_world.cluster(tmp_path, with_controllers=False) as cluster:
+    async with controllers_world.cluster(tmp_path, with_controllers=False, node_speaks=False) as cluster:
         await cluster.client.patch(NODES, NODE, {"status": {"conditions": [NOT_READY]}}, subresource="status")
         lease = {"metadata": {"name": NODE, "namespace": LEASE_NAMESPACE}, "spec": {"renewTime": now()}}
         await cluster.client.create(LEASES, {"apiVersion": LEASES.api_version, "kind": "Lease", **lease})

@@ -6,11 +6,10 @@ import getpass
 import json
 import sys
 import webbrowser
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
-
-import msgspec
 
 from fairway.cli import terminal
 from fairway.cli.delivery.cluster import Cluster, Mistake
@@ -20,9 +19,10 @@ from fairway.delivery.kinds.resources import APPS, PIPELINE_RUNS, PRODUCTION, RE
 from fairway.delivery.kinds.runs import PipelineRun
 from fairway.kube.api.noun import decode
 from fairway.kube.api.resource import SECRETS
-from fairway.kube.client.errors import AlreadyExists, NotFound
+from fairway.kube.client.errors import AlreadyExists, Conflict, NotFound
 
 Raw = dict[str, Any]
+_CHANGE_ATTEMPTS = 10
 _PHASES = {
     "Live": "green",
     "Succeeded": "green",
@@ -146,7 +146,7 @@ async def delete(cluster: Cluster, arguments: argparse.Namespace) -> int:
 async def scale(cluster: Cluster, arguments: argparse.Namespace) -> int:
     """Another number of replicas: a new Release with the same image."""
     app = await read(cluster, arguments.name)
-    await _change(cluster, app, arguments.environment, {"replicas": arguments.replicas})
+    await _change(cluster, app, arguments.environment, lambda target: target.update(replicas=arguments.replicas))
     terminal.ok(
         f"{arguments.name} will have {counted(arguments.replicas, 'replica')} in {arguments.environment or first(app)}"
     )
@@ -168,14 +168,23 @@ def checked(app: App, name: str) -> str:
     return name
 
 
-async def _change(cluster: Cluster, app: App, environment: str, fields: Raw) -> None:
-    """Set fields of an environment; where the App lists none, they are its own."""
+async def _change(cluster: Cluster, app: App, environment: str, change: Callable[[Raw], None]) -> None:
+    """Let `change` alter an environment as it is written in the spec; where the App lists none, the spec is its own.
+
+    The platform writes to the App too, so what was read may be old by the time it is sent: then from the start.
+    """
     name = checked(app, environment)
-    raw = await cluster.client.get(APPS, app.metadata.name, cluster.namespace)
-    listed = raw["spec"].get("environments")
-    target = next(one for one in listed if one["name"] == name) if listed else raw["spec"]
-    target |= fields
-    await cluster.client.update(APPS, raw)
+    for attempt in range(_CHANGE_ATTEMPTS):
+        raw = await cluster.client.get(APPS, app.metadata.name, cluster.namespace)
+        listed = raw["spec"].get("environments")
+        change(next(one for one in listed if one["name"] == name) if listed else raw["spec"])
+        try:
+            await cluster.client.update(APPS, raw)
+        except Conflict:
+            if attempt == _CHANGE_ATTEMPTS - 1:
+                raise
+        else:
+            return
 
 
 async def env(cluster: Cluster, arguments: argparse.Namespace) -> int:
@@ -192,17 +201,21 @@ async def env(cluster: Cluster, arguments: argparse.Namespace) -> int:
         for secret in environment.secrets:
             print(terminal.paint(f"# and every key of Secret {secret}", "dim"))
         return 0
-    listed = app.spec.environments
-    own = next((one.env for one in listed if one.name == name), ()) if listed else app.spec.env
-    wanted = {variable.name: msgspec.to_builtins(variable) for variable in own}
-    for key, value in _pairs(arguments.set).items():
-        wanted[key] = {"name": key, "value": value}
-    for key in arguments.unset:
-        if wanted.pop(key, None) is None:
-            for_all = any(variable.name == key for variable in app.spec.env)
-            hint = "; spec.env sets it for every environment" if for_all else ""
-            raise Mistake(f"{key} is not set in {name}{hint}")
-    await _change(cluster, app, arguments.environment, {"env": list(wanted.values())})
+    pairs = _pairs(arguments.set)
+    wanted: Raw = {}
+
+    def change(target: Raw) -> None:
+        wanted.clear()
+        wanted.update({one["name"]: one for one in target.get("env", ())})
+        wanted.update({key: {"name": key, "value": value} for key, value in pairs.items()})
+        for key in arguments.unset:
+            if wanted.pop(key, None) is None:
+                for_all = any(variable.name == key for variable in app.spec.env)
+                hint = "; spec.env sets it for every environment" if for_all else ""
+                raise Mistake(f"{key} is not set in {name}{hint}")
+        target["env"] = list(wanted.values())
+
+    await _change(cluster, app, name, change)
     terminal.ok(f"{name}: {counted(len(wanted), 'variable')}; a new Release brings them to the pods")
     return 0
 
@@ -217,12 +230,12 @@ async def _secret(cluster: Cluster, app: App, environment: str, arguments: argpa
         pass
     changed: Raw = {"stringData": _asked(arguments.set), "data": dict.fromkeys(arguments.unset)}
     await cluster.client.patch(SECRETS, name, changed, namespace=cluster.namespace)
-    raw = await cluster.client.get(APPS, app.metadata.name, cluster.namespace)
-    listed = raw["spec"].get("environments")
-    target = next(one for one in listed if one["name"] == environment) if listed else raw["spec"]
-    target["secrets"] = list(dict.fromkeys((*target.get("secrets", ()), name)))
-    target["secretsRevision"] = target.get("secretsRevision", 0) + 1  # a changed value alone would not be a new wish
-    await cluster.client.update(APPS, raw)
+
+    def change(target: Raw) -> None:
+        target["secrets"] = list(dict.fromkeys((*target.get("secrets", ()), name)))
+        target["secretsRevision"] = target.get("secretsRevision", 0) + 1  # a changed value alone would be no new wish
+
+    await _change(cluster, app, environment, change)
     terminal.ok(f"Secret {name} is written; a new Release brings it to the pods of {environment}")
     return 0
 
