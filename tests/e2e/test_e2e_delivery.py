@@ -154,7 +154,7 @@ def test_a_program_is_no_root_and_writes_beside_itself(person: Person) -> None:
     (folder / "main.py").write_text(_PROGRAM)
     (folder / "requirements.txt").write_text("")
     assert "is live" in person.fairway("deploy", str(folder), "--domain", "counter.example.com")
-    assert person.page("counter.example.com") == "1000 /app mine"
+    person.shows("counter.example.com", "1000 /app mine")
     (pod,) = person.cluster.objects("pods", "-l", "fairway.dev/app=counter")
     security = pod["spec"]["containers"][0]["securityContext"]
     assert security["runAsNonRoot"] and security["capabilities"] == {"drop": ["ALL"]}
