@@ -36,6 +36,17 @@ async def test_create_fills_in_what_belongs_to_the_server(api: Any) -> None:
     assert await api.get(f"{CONFIG_MAPS}/a") == made
 
 
+async def test_who_is_told_that_a_name_is_taken_finds_what_took_it(api: Any) -> None:
+    async def ask(name: str) -> int:
+        answer = await api.call("POST", CONFIG_MAPS, config_map(name))
+        if answer.status == 409:
+            await api.get(f"{CONFIG_MAPS}/{name}")
+        return int(answer.status)
+
+    for number in range(100):
+        assert sorted(await asyncio.gather(ask(f"a{number}"), ask(f"a{number}"))) == [201, 409]
+
+
 async def test_create_takes_no_status_and_counts_generations(api: Any) -> None:
     made = await api.create(DEPLOYMENTS, {**deployment(), "status": {"replicas": 9}})
     assert not made["status"].get("replicas")

@@ -23,6 +23,7 @@ from fairway.kube.client.errors import AlreadyExists, Conflict, NotFound
 
 Raw = dict[str, Any]
 _CHANGE_ATTEMPTS = 10
+_CHANGE_PAUSE_SECONDS = 0.05
 _PHASES = {
     "Live": "green",
     "Succeeded": "green",
@@ -183,6 +184,7 @@ async def _change(cluster: Cluster, app: App, environment: str, change: Callable
         except Conflict:
             if attempt == _CHANGE_ATTEMPTS - 1:
                 raise
+            await asyncio.sleep(_CHANGE_PAUSE_SECONDS)
         else:
             return
 

@@ -209,7 +209,7 @@ class Git:
         told = {**settings(self.limits), **(configuration or {})}
         prefix = (*(self._prefix() if as_owner else ()), *self._limits(file_bytes_max))
         async with self._slots, _limited(arguments[0], timeout_seconds or self.limits.command_timeout_seconds):
-            process = await asyncio.create_subprocess_exec(
+            starting = asyncio.create_subprocess_exec(
                 *prefix,
                 "git",
                 *arguments,
@@ -221,6 +221,7 @@ class Git:
                 start_new_session=True,
                 limit=_BUFFER_BYTES,
             )
+            process = await _started(asyncio.ensure_future(starting))
             child = Child(process, arguments[0], patient=patient)
             try:
                 yield child
@@ -283,6 +284,16 @@ class Git:
         if self.drops:  # else it would count all processes of the user who runs us
             bounds.append(f"--nproc={_PROCESSES_OF_OWNER}")
         return (*bounds, "--")
+
+
+async def _started(starting: asyncio.Future[asyncio.subprocess.Process]) -> asyncio.subprocess.Process:
+    """Not cancelled in the middle: asyncio would leave those pipes open that it has not come to yet."""
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        process = await starting
+        await asyncio.shield(Child(process, "git", patient=False).kill())
+        raise
 
 
 @asynccontextmanager

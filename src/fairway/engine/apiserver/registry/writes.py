@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 import msgspec
@@ -23,6 +24,7 @@ from fairway.kube.api.meta import timestamp
 from fairway.toolkit.clock import Clock
 
 _GENERATE_ATTEMPTS = 8
+_VISIBLE_SECONDS = 1.0
 
 Write = Callable[[Key, Object, Entry | None], asyncio.Future[Entry]]
 """How the store takes a write: new object, old version."""
@@ -80,13 +82,20 @@ class Writes:
         found += kind.validate(obj, None)
         causes += [*_unmentioned(decoded.missing, found), *found]
         self._refuse(kind, key.name, causes, claims)
-        if self.store.latest(key) is not None:
+        if (taken := self.store.latest(key)) is not None:
             self._allocator.release(claims)
+            await self._visible(taken)
             raise errors.already_exists(subject_of(kind, key.name))
         if options.dry_run:
             self._allocator.release(claims)
             return _imagined(key, obj, None)
         return await self._commit(self.store.put, key, versions.stored(kind, obj), None, claims)
+
+    async def _visible(self, entry: Entry) -> None:
+        """Who is told that an object exists must find it: as long as its commit is on the way, a get would not."""
+        with suppress(TimeoutError):  # the commit has failed, and the name is free again: the next try will tell
+            async with asyncio.timeout(_VISIBLE_SECONDS):
+                await self.store.reached(entry.revision)
 
     def _name(self, kind: Kind, namespace: str, obj: Object) -> Key:
         metadata = obj["metadata"]
