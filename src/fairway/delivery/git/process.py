@@ -135,6 +135,8 @@ class Child:
                 self._signal(signal.SIGKILL)
                 await self._process.wait()
         self._stderr.cancel()
+        # The pipes close by themselves when their end is read; a loop that ends before that would leave them open.
+        self._process._transport.close()  # type: ignore[attr-defined]  # asyncio has no public way to say so
 
     async def _ended(self, seconds: float) -> bool:
         try:
