@@ -40,7 +40,9 @@ def test_scaling_while_it_rolls_keeps_the_proportions(kubectl: Kubectl) -> None:
 
 def test_a_rollout_that_gets_nowhere_is_told(kubectl: Kubectl) -> None:
     spec = selected(replicas=1, minReadySeconds=1, progressDeadlineSeconds=2)
-    spec["template"] = template("exit 1", **QUICK)  # for a moment it even counts as ready
+    spec["template"] = template("sleep 1000", **QUICK)
+    # A program that ends at once counts as ready until its end is seen: longer than a second on a busy machine.
+    spec["template"]["spec"]["containers"][0]["readinessProbe"] = {"exec": {"command": ["false"]}, "periodSeconds": 1}
     kubectl.apply("Deployment", "web", spec)
     says = kubectl("rollout", "status", "deployment/web", "--timeout=30s", check=False)
     assert 'error: deployment "web" exceeded its progress deadline' in says
