@@ -17,7 +17,7 @@ setup: $(VENV)/.setup
 demo: setup
 	@$(SUDO) $(BIN)/fairway demo --state-dir .fairway/demo $(ARGS)
 test: $(VENV)/.setup-dev
-	$(SUDO) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=40 $(ARGS)
+	$(SUDO) env FAIRWAY_TEST_PATIENCE="$${FAIRWAY_TEST_PATIENCE:-3}" $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=40 $(ARGS)
 # The runtimes' suite by each runtime and as each kind of user (minutes; `make test` has their contract in every mode).
 NODE_TESTS := $(filter-out %_modes.py %_cgroup2.py %_resize.py,$(wildcard tests/engine/kubelet/test_runtime_*.py))
 test-runtimes: $(VENV)/.setup-dev

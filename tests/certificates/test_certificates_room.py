@@ -75,7 +75,7 @@ class World:
         self._tasks.clear()
 
     async def until(self, check: Callable[[], Awaitable[Any]]) -> Any:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     if found := await check():

@@ -148,7 +148,7 @@ async def test_who_lost_a_race_between_namespaces_gets_the_host_when_the_winner_
         lost = 1 - won
         assert f"is taken by {apps[won].metadata.namespace}/shop" in found[lost].refused["race.example"]
         await claimants[won].claim(apps[won], [])
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await freed.get() != "race.example":
                 pass
         assert (await claimants[lost].claim(apps[lost], ["race.example"])).held == ("race.example",)

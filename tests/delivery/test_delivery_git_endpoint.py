@@ -342,7 +342,7 @@ async def test_a_pusher_who_goes_away_cancels_nothing(platform: Platform, work: 
     os.killpg(process.pid, signal.SIGKILL)
     await process.communicate()
     platform.go_on.set()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await platform.followed.wait()
     assert await platform.head() == commit
 

@@ -79,7 +79,7 @@ def test_a_missing_secret_gets_an_event_and_the_rest_serves(good: Cluster) -> No
 
 def test_a_certificate_that_is_missing_is_issued_without_a_warning(good: Cluster) -> None:
     good.apply(ingress("fresh", "fresh.example.com", "good", secret="made-by-nobody"))
-    good.kubectl("wait", "--for=create", "secret/made-by-nobody", "--timeout=30s")
+    good.kubectl("wait", "--for=create", "secret/made-by-nobody", "--timeout=60s")
     events = [event for event in good.objects("events") if event["involvedObject"]["name"] == "fresh"]
     assert [event["type"] for event in events if event["type"] == "Warning"] == []
 

@@ -60,7 +60,7 @@ spec:
     variables: [{name: HARBOR_PASSWORD, valueFrom: {secretKeyRef: {name: vault, key: password}}}]
 """
     )
-    person.cluster.kubectl("wait", "app/made", "--for=jsonpath={.status.gitUrl}", "--timeout=20s")
+    person.cluster.kubectl("wait", "app/made", "--for=jsonpath={.status.gitUrl}", "--timeout=60s")
     person.fairway("app", "remote", "made", folder=made)
     person.commit(made, **{"Dockerfile": DOCKERFILE, "note.txt": "world"})
     person.push(made)

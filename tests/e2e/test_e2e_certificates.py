@@ -72,7 +72,7 @@ def test_sites_are_trusted_and_the_api_does_not_trust_their_authority(fairway_cl
     cluster = fairway_cluster
     cluster.apply(_SITE)
     cluster.kubectl("wait", "--for=condition=Ready", "pod/secure", "--timeout=60s")
-    cluster.kubectl("wait", "--for=create", "secret/secure-tls", "--timeout=30s")
+    cluster.kubectl("wait", "--for=create", "secret/secure-tls", "--timeout=60s")
     for host in ("secure.test", "any.secure.test"):
         while (done := curl(cluster, host)).returncode == 60 or "503" in done.stdout:
             pass  # the edge takes the Secret in

@@ -176,7 +176,7 @@ def test_a_quota_is_told(person: Person) -> None:
 def ask(person: Person, path: str, token: str = "", **headers: str) -> tuple[int, str]:
     """A raw request to the endpoint, as people reach it."""
     context = ssl.create_default_context(cafile=person.cluster.state_dir / "pki" / "web-ca.crt")
-    connection = http.client.HTTPConnection("127.0.0.1", person.cluster.https, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", person.cluster.https, timeout=60)
     connection.connect()
     connection.sock = context.wrap_socket(connection.sock, server_hostname="git.fairway.localhost")
     connection.putrequest("GET", path, skip_host=True)

@@ -80,7 +80,7 @@ def page(instance: Cluster) -> str:
         ["curl", "-sk", "--resolve", f"{HOST}:{instance.https}:127.0.0.1", f"https://{HOST}:{instance.https}/"],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     return done.stdout.strip()

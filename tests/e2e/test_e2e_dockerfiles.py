@@ -102,7 +102,7 @@ def app(person: Person, name: str, build: str = "{}") -> Path:
         f"apiVersion: fairway.dev/v1alpha1\nkind: App\nmetadata: {{name: {name}, namespace: default}}\n"
         f"spec: {{domains: [{name}.example.com], build: {build}}}\n"
     )
-    person.cluster.kubectl("wait", f"app/{name}", "--for=jsonpath={.status.gitUrl}", "--timeout=20s")
+    person.cluster.kubectl("wait", f"app/{name}", "--for=jsonpath={.status.gitUrl}", "--timeout=60s")
     folder = person.repository(name)
     person.fairway("app", "remote", name, folder=folder)
     return folder

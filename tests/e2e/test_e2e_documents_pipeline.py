@@ -50,7 +50,7 @@ class Harbor(msgspec.Struct, frozen=True):
                 "Accept": "application/vnd.oci.image.manifest.v1+json",
             },
         )
-        with urllib.request.urlopen(request, context=context, timeout=20) as answer:
+        with urllib.request.urlopen(request, context=context, timeout=60) as answer:
             return f"sha256:{hashlib.sha256(answer.read()).hexdigest()}"
 
 
@@ -134,7 +134,7 @@ spec:
   deploy: {{progressDeadlineSeconds: 20}}
 """
     )
-    kubectl("-n", SPACE, "wait", "app/marketing-site", "--for=jsonpath={.status.gitUrl}", "--timeout=30s")
+    kubectl("-n", SPACE, "wait", "app/marketing-site", "--for=jsonpath={.status.gitUrl}", "--timeout=60s")
     folder = person.repository("marketing-site")
     person.fairway("app", "remote", "marketing-site", "-n", SPACE, folder=folder)
     (folder / ".gitee-ci.yml").write_bytes(DOCUMENTS.read_bytes())
@@ -284,7 +284,7 @@ def own_site(person: Person, name: str, spec: str, **files: str) -> str:
     person.cluster.apply(
         f"apiVersion: fairway.dev/v1alpha1\nkind: App\nmetadata: {{name: {name}, namespace: default}}\nspec: {spec}\n"
     )
-    person.cluster.kubectl("wait", f"app/{name}", "--for=jsonpath={.status.gitUrl}", "--timeout=30s")
+    person.cluster.kubectl("wait", f"app/{name}", "--for=jsonpath={.status.gitUrl}", "--timeout=60s")
     folder = person.repository(name)
     person.fairway("app", "remote", name, folder=folder)
     person.commit(folder, "first", **files)

@@ -112,7 +112,7 @@ class Running:
     def __enter__(self) -> "Running":
         self.cluster.start()
         self.cluster.apply(_POD)
-        self.cluster.kubectl("wait", "--for=condition=Ready", "pod/client", "--timeout=20s")
+        self.cluster.kubectl("wait", "--for=condition=Ready", "pod/client", "--timeout=60s")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -130,7 +130,7 @@ class Running:
 
 
 def until(check: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not check():
         assert time.monotonic() < deadline, what
         time.sleep(0.02)

@@ -103,6 +103,6 @@ def test_what_is_done_to_the_node(walk: Walk) -> None:
     assert walk("get node fairway --no-headers").split()[1] == "Ready,SchedulingDisabled"
     assert walk("uncordon fairway") == "node/fairway uncordoned"
     assert walk("uncordon fairway") == "node/fairway already uncordoned"
-    says = walk(f"drain fairway --pod-selector=app={key} --timeout=20s --ignore-daemonsets")
+    says = walk(f"drain fairway --pod-selector=app={key} --timeout=60s --ignore-daemonsets")
     assert says.endswith("node/fairway drained")
     walk("uncordon fairway")

@@ -103,7 +103,7 @@ def test_the_previous_run(logs: Cluster) -> None:
 def test_following_through_rotation(logs: Cluster) -> None:
     """25 MB of lines pass through files of 10 MiB; a follower sees each line once."""
     logs.apply(json.dumps(loud()))
-    logs.kubectl("-n", NAMESPACE, "wait", "--for=condition=Ready", "pod/loud", "--timeout=30s")
+    logs.kubectl("-n", NAMESPACE, "wait", "--for=condition=Ready", "pod/loud", "--timeout=60s")
     text = get(logs, "loud", "-f", "--tail=-1")
     assert text.endswith("last\n")
     assert {len(line) for line in text.splitlines()[:-2]} == {40}

@@ -58,7 +58,7 @@ def clean(fairway_cluster: Cluster) -> Iterator[Cluster]:
 
 def get(port: int, host: str = "127.0.0.1") -> str:
     """The body of the page at a port of the host, or what the socket said."""
-    connection = http.client.HTTPConnection(host, port, timeout=5)
+    connection = http.client.HTTPConnection(host, port, timeout=30)
     try:
         connection.request("GET", "/")
         return connection.getresponse().read().decode().strip()

@@ -71,7 +71,7 @@ class World(Kubectl):
 
     def expect(self, look: Callable[[], Any], wanted: Any) -> None:
         """Policies are in force a few milliseconds after kubectl has returned."""
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while (found := look()) != wanted:
             assert time.monotonic() < deadline, f"{found}, not {wanted}\n{self('get', 'networkpolicy', '-o', 'yaml')}"
 

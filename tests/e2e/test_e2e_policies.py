@@ -28,7 +28,7 @@ def pod(name: str, **spec: object) -> str:
 def events(cluster: Cluster, reason: str, name: str) -> str:
     """The messages of a reason about an object, as soon as there is one."""
     selector = f"--field-selector=reason={reason},involvedObject.name={name}"
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         said = cluster.kubectl("-n", _SPACE, "get", "events", selector, "-o", "jsonpath={.items[*].message}")
         if said:
@@ -39,7 +39,7 @@ def events(cluster: Cluster, reason: str, name: str) -> str:
 
 def test_a_budget_holds_a_drain_back(space: Cluster) -> None:
     space.apply(pod("guarded"))
-    space.kubectl("-n", _SPACE, "wait", "pod/guarded", "--for=condition=Ready", "--timeout=20s")
+    space.kubectl("-n", _SPACE, "wait", "pod/guarded", "--for=condition=Ready", "--timeout=60s")
     space.kubectl("-n", _SPACE, "create", "pdb", "guard", "--selector=app=guarded", "--min-available=1")
     drain = ["drain", "fairway", "--pod-selector=app=guarded", "--force", "--ignore-daemonsets"]
     try:
@@ -50,10 +50,10 @@ def test_a_budget_holds_a_drain_back(space: Cluster) -> None:
         cordoned = events(space, "FailedScheduling", "late")
         assert "0/1 nodes are available: 1 node(s) were unschedulable." in cordoned
         space.kubectl("-n", _SPACE, "delete", "pdb", "guard")
-        assert "pod/guarded evicted" in space.kubectl(*drain, "--timeout=20s")
+        assert "pod/guarded evicted" in space.kubectl(*drain, "--timeout=60s")
     finally:
         space.kubectl("uncordon", "fairway")
-    space.kubectl("-n", _SPACE, "wait", "pod/late", "--for=condition=Ready", "--timeout=20s")
+    space.kubectl("-n", _SPACE, "wait", "pod/late", "--for=condition=Ready", "--timeout=60s")
     space.kubectl("-n", _SPACE, "delete", "pod", "late")
 
 
@@ -106,13 +106,13 @@ def test_a_taint_keeps_pods_away_until_it_goes(space: Cluster) -> None:
         assert "0/1 nodes are available: 1 node(s) had untolerated taint" in said
     finally:
         space.kubectl("taint", "node", "fairway", "for=others:NoSchedule-")
-    space.kubectl("-n", _SPACE, "wait", "pod/kept-away", "--for=condition=Ready", "--timeout=20s")
+    space.kubectl("-n", _SPACE, "wait", "pod/kept-away", "--for=condition=Ready", "--timeout=60s")
     space.kubectl("-n", _SPACE, "delete", "pod", "kept-away")
 
 
 def test_a_quota_refuses_with_the_numbers(space: Cluster) -> None:
     space.kubectl("-n", _SPACE, "create", "quota", "few", "--hard=pods=1")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while "pods" not in space.kubectl("-n", _SPACE, "get", "quota", "few", "-o", "jsonpath={.status.used}"):
         assert time.monotonic() < deadline
         time.sleep(0.05)

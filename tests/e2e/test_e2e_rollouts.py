@@ -44,7 +44,7 @@ def test_a_rollout_that_gets_nowhere_is_told(kubectl: Kubectl) -> None:
     # A program that ends at once counts as ready until its end is seen: longer than a second on a busy machine.
     spec["template"]["spec"]["containers"][0]["readinessProbe"] = {"exec": {"command": ["false"]}, "periodSeconds": 1}
     kubectl.apply("Deployment", "web", spec)
-    says = kubectl("rollout", "status", "deployment/web", "--timeout=30s", check=False)
+    says = kubectl("rollout", "status", "deployment/web", "--timeout=60s", check=False)
     assert 'error: deployment "web" exceeded its progress deadline' in says
     conditions = {item["type"]: item for item in kubectl.get("deployment", "web")["status"]["conditions"]}
     progressing = conditions["Progressing"]
@@ -52,7 +52,7 @@ def test_a_rollout_that_gets_nowhere_is_told(kubectl: Kubectl) -> None:
     assert progressing["message"].startswith('ReplicaSet "web-')
     assert progressing["message"].endswith('" has timed out progressing.')
     merge(kubectl, "deployment", "web", {"spec": {"template": template("sleep 1000", **QUICK)}})
-    assert "successfully rolled out" in kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+    assert "successfully rolled out" in kubectl("rollout", "status", "deployment/web", "--timeout=60s")
 
 
 def test_a_daemon_set_waits_to_be_deleted_by_hand(kubectl: Kubectl) -> None:

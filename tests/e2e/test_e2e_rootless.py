@@ -127,10 +127,10 @@ def test_a_pod_behind_its_domain_without_root(rootless: Cluster, request: pytest
     assert ("65536 subordinate ids" if full else "containers only have root") in run(rootless, "doctor")
     change = "true" if full else "sed -i 's/^user .*/user root;/' /etc/nginx/nginx.conf"
     rootless.apply(_WEB.replace("SED", change))
-    rootless.kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=20s")
+    rootless.kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=60s")
     assert b"Welcome to nginx" in page(rootless)
     assert rootless.kubectl("exec", "web", "--", "id", "-u").strip() == "0"
-    rootless.kubectl("delete", "pod", "web", "--wait=true", "--timeout=20s")
+    rootless.kubectl("delete", "pod", "web", "--wait=true", "--timeout=60s")
     run(rootless, "down")
     rootless.process.wait(30)
     assert processes() == []
@@ -161,7 +161,7 @@ spec:
 def test_other_users_in_a_pod(rootless: Cluster, request: pytest.FixtureRequest) -> None:
     """Where there is only one user, it goes by the number that the pod wants, and is no root either."""
     rootless.apply(_USER)
-    rootless.kubectl("wait", "--for=condition=Ready", "pod/user", "--timeout=20s")
+    rootless.kubectl("wait", "--for=condition=Ready", "pod/user", "--timeout=60s")
     groups = "1000 2000" if "full map" in request.node.name else "1000"
     owner = "1000:2000" if "full map" in request.node.name else "1000:1000"
     wanted = ["1000", *groups.split(), owner, "CapEff:", "0000000000000000"]
@@ -180,9 +180,9 @@ def test_the_node_says_what_it_cannot_limit(rootless: Cluster) -> None:
 
 def page(instance: Cluster) -> bytes:
     """The page through the edge, once it is there."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
-        connection = http.client.HTTPConnection("127.0.0.1", instance.http, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", instance.http, timeout=30)
         connection.request("GET", "/", headers={"Host": "web.example.com"})
         answer = connection.getresponse()
         body = answer.read()

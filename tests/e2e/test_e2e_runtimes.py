@@ -19,7 +19,7 @@ def test_a_cluster_runs_pods_by_each_runtime(tmp_path: Path, runtime: str) -> No
         made.kubectl(
             "run", "web", "--image=busybox", "--restart=Never", "--", "sh", "-c", "echo hello; exec sleep 1000"
         )
-        made.kubectl("wait", "pod/web", "--for=condition=Ready", "--timeout=20s")
+        made.kubectl("wait", "pod/web", "--for=condition=Ready", "--timeout=60s")
         assert made.kubectl("exec", "web", "--", "hostname") == "web\n"
         assert made.kubectl("logs", "web") == "hello\n"
         made.kubectl("delete", "pod", "web", "--grace-period=1")

@@ -20,7 +20,7 @@ def get(path):
     url = "https://kubernetes.default.svc" + path
     request = urllib.request.Request(url, headers={"Authorization": "Bearer " + token})
     try:
-        with urllib.request.urlopen(request, context=context, timeout=20) as answer:
+        with urllib.request.urlopen(request, context=context, timeout=60) as answer:
             body = json.load(answer)
     except urllib.error.HTTPError as error:
         body = json.load(error)

@@ -33,18 +33,18 @@ def versions(cluster: Cluster, name: str) -> list[str]:
 def test_a_partition_keeps_the_lower_ones_as_they_are(fairway_cluster: Cluster) -> None:
     settings = {"name": "parted", "policy": "Parallel"}
     fairway_cluster.apply(_MANIFEST.format(version="1", partition=0, **settings))
-    fairway_cluster.kubectl("rollout", "status", "statefulset/parted", "--timeout=30s")
+    fairway_cluster.kubectl("rollout", "status", "statefulset/parted", "--timeout=60s")
     assert versions(fairway_cluster, "parted") == ["1", "1", "1"]
     fairway_cluster.apply(_MANIFEST.format(version="2", partition=2, **settings))
-    said = fairway_cluster.kubectl("rollout", "status", "statefulset/parted", "--timeout=30s")
+    said = fairway_cluster.kubectl("rollout", "status", "statefulset/parted", "--timeout=60s")
     assert "partitioned roll out complete: 1 new pods have been updated..." in said
     assert versions(fairway_cluster, "parted") == ["1", "1", "2"]
     status = json.loads(fairway_cluster.kubectl("get", "statefulset", "parted", "-o", "json"))["status"]
     assert status["updatedReplicas"] == 1 and status["currentRevision"] != status["updateRevision"]
     fairway_cluster.kubectl("delete", "pod", "parted-0", "--wait=true")
-    fairway_cluster.kubectl("rollout", "status", "statefulset/parted", "--timeout=30s")
+    fairway_cluster.kubectl("rollout", "status", "statefulset/parted", "--timeout=60s")
     assert versions(fairway_cluster, "parted") == ["1", "1", "2"]  # made anew, and still the old one
     fairway_cluster.apply(_MANIFEST.format(version="2", partition=0, **settings))
-    fairway_cluster.kubectl("rollout", "status", "statefulset/parted", "--timeout=30s")
+    fairway_cluster.kubectl("rollout", "status", "statefulset/parted", "--timeout=60s")
     assert versions(fairway_cluster, "parted") == ["2", "2", "2"]
     fairway_cluster.kubectl("delete", "statefulset", "parted", "--cascade=foreground")

@@ -122,7 +122,7 @@ class Screen:
 
     def until(self, pattern: str) -> str:
         """Read until the screen shows it."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not (match := re.search(pattern.encode(), self.seen)):
             assert time.monotonic() < deadline and self._read(1.0), self.seen
         return match[0].decode()
@@ -248,7 +248,7 @@ def _sleepers(kubectl: Kubectl) -> int:
 
 
 def _until(check: object) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not check():  # type: ignore[operator]
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -71,7 +71,7 @@ def test_udp_ports_answer_on_the_host_and_serve_on_while_the_engine_restarts(cle
     assert ask(node_port, large) == b"first:" + large
     events = clean.kubectl("get", "events", "--field-selector", "involvedObject.kind=Service", "-o", "yaml")
     assert f"port {port}/SCTP cannot be reached from outside" in events
-    clean.kubectl("wait", "service/echo", "--for=jsonpath={.status.loadBalancer.ingress[0].ip}", "--timeout=10s")
+    clean.kubectl("wait", "service/echo", "--for=jsonpath={.status.loadBalancer.ingress[0].ip}", "--timeout=60s")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.settimeout(10)
         sock.connect(("127.0.0.1", node_port))
@@ -81,12 +81,12 @@ def test_udp_ports_answer_on_the_host_and_serve_on_while_the_engine_restarts(cle
         sock.send(b"without")  # on the same flow, and no engine is there
         assert sock.recv(100) == b"first:without"
     clean.engine_pid()
-    clean.kubectl("wait", "pod/first", "--for=condition=Ready", "--timeout=20s")
+    clean.kubectl("wait", "pod/first", "--for=condition=Ready", "--timeout=60s")
     clean.kubectl("delete", "pod", "first", "--wait=true")
     assert ask(host_port, b"x", seconds=0.5) == b""
     clean.kubectl("delete", "service", "echo")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while sock.getsockname()[1] == 0:
             try:
                 sock.bind(("127.0.0.1", node_port))

@@ -62,7 +62,7 @@ async def test_scaling_up_and_down(shop: Cluster) -> None:
 async def test_a_pod_killed_without_warning(shop: Cluster) -> None:
     async with load(shop.target("shop.example.com")) as seen:
         await seen.more()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(servers := _server_pids(shop)) != 3:  # those of the test before are still leaving
                 await asyncio.sleep(0.1)
         for pid in servers[:2]:
@@ -114,7 +114,7 @@ def _restarts(cluster: Cluster) -> dict[str, int]:
 
 
 async def _until_api_answers(cluster: Cluster) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while "ok" not in await asyncio.to_thread(cluster.kubectl, "get", "--raw", "/readyz", check=False):
             await asyncio.sleep(0.1)
 

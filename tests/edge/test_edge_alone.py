@@ -57,7 +57,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 def until(check: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError, http.client.HTTPException):
             if found := check():
@@ -128,7 +128,7 @@ def test_two_edges_serve_and_one_writes(cluster: Cluster, tmp_path: Path) -> Non
         def ask(number: int, host: str) -> str:
             done = subprocess.run([*enter, "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", f"Host: {host}",
                                    f"http://127.0.0.1:808{number}/run-edge.yaml"],
-                                  capture_output=True, text=True, timeout=20, check=False)  # fmt: skip
+                                  capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
             return done.stdout
 
         logs = "\n".join

@@ -156,7 +156,7 @@ def external(name: str, target: str, port: int, **more: Any) -> dict[str, Any]:
 
 async def answers(edge: Any, url: str) -> Any:
     """The first answer that a pod gave: HAProxy asks for the name in its own time."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while not (answer := await edge.get(url)).pod:
             await asyncio.sleep(0.05)
     return answer
@@ -186,7 +186,7 @@ async def test_an_external_name_is_found_and_found_again(any_edge: Any, make: An
     assert (answer.pod, answer.sent("host")) == ("here", "out.example")
     assert server.asked == {b"\3out\7example\0"}
     server.address = "127.0.0.2"
-    async with asyncio.timeout(25):
+    async with asyncio.timeout(60):
         while (await edge.get("a.test/")).pod != "there":
             await asyncio.sleep(0.05)
     assert await edge.proxy.observe() == expected(edge.proxy.running)

@@ -73,13 +73,13 @@ async def test_answers_streams_and_errors(any_edge: Any, make: Any, server: tupl
         once = client.unary_unary(f"/{SERVICE}/Once", _same, _same)
         large = b"x" * 300_000
         assert await asyncio.gather(
-            *(once(bytes((number,)), timeout=20) for number in range(20)), once(large, timeout=20)
+            *(once(bytes((number,)), timeout=60) for number in range(20)), once(large, timeout=20)
         ) == [
             *(bytes((number,)) for number in range(20)),
             large,
         ]
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await client.unary_unary(f"/{SERVICE}/Refuse", _same, _same)(b"", timeout=20)
+            await client.unary_unary(f"/{SERVICE}/Refuse", _same, _same)(b"", timeout=60)
         assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.NOT_FOUND, "no such thing")
 
 

@@ -162,7 +162,7 @@ class Logged:
         self.came.set()
 
     async def entries(self, count: int) -> list[dict[str, Any]]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while self.traffic.requests < count:
                 self.came.clear()
                 await self.came.wait()

@@ -78,7 +78,7 @@ class Cluster:
 
     async def until(self, check: Callable[[], Awaitable[Any]]) -> Any:
         """The first true thing that `check` finds."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     if found := await check():

@@ -10,7 +10,7 @@ from cluster import Cluster
 
 from fairway.processes import pki
 
-_PATIENCE_SECONDS = 20.0
+_PATIENCE_SECONDS = 60.0
 
 
 class Page(msgspec.Struct, frozen=True):

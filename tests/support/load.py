@@ -91,7 +91,7 @@ async def _request(
 ) -> bool:
     """One request; whether the connection can take another."""
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             writer.write(
                 f"GET {target.path} HTTP/1.1\r\nHost: {target.host}\r\nConnection: {connection}\r\n\r\n".encode()
             )

@@ -100,7 +100,7 @@ async def test_its_end_is_noticed(process: Process) -> None:
     await asyncio.sleep(0)
     assert not waiting.done() and process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, 60)
     assert not process.alive
     await process.ended()
 

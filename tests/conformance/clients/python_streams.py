@@ -17,11 +17,11 @@ def main(pod: str) -> None:
     options = {"stdin": True, "stdout": True, "stderr": True, "tty": False, "_preload_content": False}
     run = stream(core.connect_get_namespaced_pod_exec, *place, command=command, **options)
     run.write_stdin("told\n")
-    assert run.readline_stdout(timeout=20) == "told"
+    assert run.readline_stdout(timeout=60) == "told"
     run.close()
     command = ["sh", "-c", "echo right; echo wrong >&2; exit 3"]
     run = stream(core.connect_get_namespaced_pod_exec, *place, command=command, **{**options, "stdin": False})
-    run.run_forever(timeout=20)
+    run.run_forever(timeout=60)
     assert (run.read_stdout(), run.read_stderr(), run.returncode) == ("right\n", "wrong\n", 3)
 
     forward = portforward(core.connect_get_namespaced_pod_portforward, *place, ports="80,81")

@@ -112,7 +112,7 @@ async def server(policy: Path, tmp_path: Path) -> AsyncIterator[Server]:
 
 async def lines(folder: Path, count: int) -> list[Any]:
     """What the writer thread has written, once it is that much."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(found := (folder / "audit.log").read_bytes().splitlines()) < count:
             await asyncio.sleep(0.01)
     return [json.loads(line) for line in found]

@@ -234,7 +234,7 @@ async def test_deleting_a_definition_deletes_its_objects(api: Any) -> None:
     assert (await api.call("POST", TABS, tab("late"))).status == 405
     crds = await api.watch(f"{CRDS}?watch=1")
     await api.patch(f"{TABS}/held", {"metadata": {"finalizers": None}})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await crds.next())["type"] != "DELETED":
             pass
     assert (await api.call("GET", TABS)).status == 404

@@ -172,14 +172,14 @@ async def test_watching_and_waiting(kubectl: Kubectl, tmp_path: Path) -> None:
     assert watching.stdout is not None
     assert (await watching.stdout.readline()).startswith(b"NAME")
     assert (await watching.stdout.readline()).startswith(b"web    0/2")
-    waiting = asyncio.create_task(kubectl("wait", "--for=condition=Available", "deployment/web", "--timeout=30s"))
+    waiting = asyncio.create_task(kubectl("wait", "--for=condition=Available", "deployment/web", "--timeout=60s"))
     condition = {"type": "Available", "status": "True"}
     status = {"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2}
     path = "/apis/apps/v1/namespaces/default/deployments/web"
     await report(tmp_path, path, {**status, "conditions": [condition]})
     assert (await watching.stdout.readline()).startswith(b"web    2/2")
     assert "condition met" in await waiting
-    assert "successfully rolled out" in await kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+    assert "successfully rolled out" in await kubectl("rollout", "status", "deployment/web", "--timeout=60s")
     with contextlib.suppress(ProcessLookupError):
         watching.kill()
     await watching.communicate()

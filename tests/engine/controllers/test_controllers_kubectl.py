@@ -44,7 +44,7 @@ async def kubectl(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Kubectl]:
             stderr=asyncio.subprocess.STDOUT,
             env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "KUBECONFIG": str(tmp_path / "none")},
         )
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             output, _ = await process.communicate()
         assert process.returncode == 0, output.decode()
         return output.decode()
@@ -73,7 +73,7 @@ async def test_rollouts(cluster: Cluster, kubectl: Kubectl) -> None:
     await kubectl("rollout", "restart", "deployment/web")
     await kubectl("rollout", "status", "deployment/web")
     await kubectl("scale", "deployment/web", "--replicas=3")
-    await kubectl("wait", "deployment/web", "--for=jsonpath={.status.availableReplicas}=3", "--timeout=20s")
+    await kubectl("wait", "deployment/web", "--for=jsonpath={.status.availableReplicas}=3", "--timeout=60s")
     table = (await kubectl("get", "deployments")).splitlines()
     assert table[0].split() == ["NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"]
     assert table[1].split()[:4] == ["web", "3/3", "3", "3"]

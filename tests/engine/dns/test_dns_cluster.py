@@ -46,7 +46,7 @@ async def rooms(client: ApiClient) -> AsyncIterator[None]:
 
 async def until(call: Callable[[], Awaitable[Any]], wanted: Callable[[Any], bool]) -> Any:
     """What `call` gives, once it is what is wanted."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while not wanted(found := await call()):
             await asyncio.sleep(0.005)
     return found

@@ -196,7 +196,7 @@ async def test_a_clock_that_jumps_neither_restarts_nor_holds_up_pods(world: Worl
         assert len(world.runtime.running("app")) == 1, pod["status"]
         await world.create("later")
         await world.until(ready, "later")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await world.client.delete(PODS, "web", namespace="default", grace_period_seconds=2)
             await world.until_gone()
     finally:

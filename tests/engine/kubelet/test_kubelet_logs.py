@@ -64,7 +64,7 @@ async def test_following_survives_rotation_and_ends_with_the_container(tmp_path:
         grew.set()
 
     async def until(text: bytes) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not got.endswith(text):
                 grew.clear()
                 await grew.wait()
@@ -80,4 +80,4 @@ async def test_following_survives_rotation_and_ends_with_the_container(tmp_path:
     path.write_text("2026-01-01T00:00:04.000000000Z stdout F five\n")
     await until(b"four\nfive\n")
     alive = False
-    await asyncio.wait_for(reading, 10)
+    await asyncio.wait_for(reading, 60)

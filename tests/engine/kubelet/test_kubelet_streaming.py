@@ -120,7 +120,7 @@ async def kubelet(folder: Path) -> AsyncIterator[Kubelet]:
 
 
 async def test_a_command_over_spdy(tmp_path: Path) -> None:
-    async with kubelet(tmp_path) as node, asyncio.timeout(20):
+    async with kubelet(tmp_path) as node, asyncio.timeout(60):
         reader, writer = await node.spdy("command=echo&stdin=true&stdout=true&tty=true")
         encoder, decoder = spdy.Encoder(), spdy.Decoder()
         for number, name in ((1, "error"), (3, "stdin"), (5, "stdout"), (7, "resize")):
@@ -152,7 +152,7 @@ async def test_a_command_over_spdy(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["spdy", "websocket"])
 async def test_memory_is_bounded_when_the_client_does_not_read(tmp_path: Path, kind: str) -> None:
-    async with kubelet(tmp_path) as node, asyncio.timeout(20):
+    async with kubelet(tmp_path) as node, asyncio.timeout(60):
         _, writer = await getattr(node, kind)("command=echo&stdin=true&stdout=true&stderr=false")
         if kind == "spdy":
             encoder = spdy.Encoder()
@@ -178,7 +178,7 @@ async def test_a_client_that_goes_while_its_input_waits_is_noticed(tmp_path: Pat
         async def write(self, data: bytes) -> None:
             await asyncio.get_running_loop().create_future()
 
-    async with kubelet(tmp_path) as node, asyncio.timeout(20):
+    async with kubelet(tmp_path) as node, asyncio.timeout(60):
         stubborn = Stubborn()
 
         async def open_command(*arguments: object, **options: object) -> Echo:
@@ -213,7 +213,7 @@ async def test_ports_forwarded_over_a_websocket(tmp_path: Path, offered: str) ->
         writer.close()
 
     encoded = "base64" in offered
-    async with kubelet(tmp_path) as node, asyncio.timeout(20), await asyncio.start_server(shout, "127.0.0.1") as pod:
+    async with kubelet(tmp_path) as node, asyncio.timeout(60), await asyncio.start_server(shout, "127.0.0.1") as pod:
         port, closed = pod.sockets[0].getsockname()[1], _port_without_listener()
         lines = ["Upgrade: websocket", "Sec-WebSocket-Key: x", "Sec-WebSocket-Version: 13"]
         lines += [f"Sec-WebSocket-Protocol: {offered}"] if offered else []
@@ -242,7 +242,7 @@ def _port_without_listener() -> int:
 
 
 async def test_requests_that_cannot_be_upgraded(tmp_path: Path) -> None:
-    async with kubelet(tmp_path) as node, asyncio.timeout(20):
+    async with kubelet(tmp_path) as node, asyncio.timeout(60):
         for target, headers, expected in (
             ("/exec/default/none/main?command=a", ("Upgrade: SPDY/3.1",), "404"),
             ("/exec/default/box/main?command=a", ("Upgrade: h2c",), "400"),
@@ -261,7 +261,7 @@ def test_nonsense_ends_the_connection_and_nothing_else(
     tmp_path: Path, kind: str, chunks: list[bytes], plausible: bool
 ) -> None:
     async def body() -> None:
-        async with kubelet(tmp_path) as node, asyncio.timeout(20):
+        async with kubelet(tmp_path) as node, asyncio.timeout(60):
             reader, writer = await getattr(node, kind)("command=echo&stdin=true&stdout=true&stderr=false")
             for chunk in chunks:
                 start = b"\x80\x03\x00\x01\x00\x00\x00" if kind == "spdy" else b"\x82"

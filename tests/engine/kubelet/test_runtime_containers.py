@@ -23,7 +23,7 @@ def shim_of(node, id):
 
 
 async def until_logged(node, id, text):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while text not in node.log(id):
             await asyncio.sleep(0.01)
 

@@ -48,7 +48,7 @@ def _answer(id: str, args: tuple[str, ...]) -> ExecResult:
 
 def _run_fake(folder: Path, body) -> None:
     async def run() -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await body(FakeNode(folder))
 
     asyncio.run(run())

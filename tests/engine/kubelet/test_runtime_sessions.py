@@ -25,7 +25,7 @@ class Seen:
         self.changed.set()
 
     async def until(self, text, stream=STDOUT):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while text not in self.streams[stream]:
                 self.changed.clear()
                 await self.changed.wait()
@@ -82,7 +82,7 @@ def test_closing_kills_the_command_and_its_children(node, tty):
         before = len(os.listdir("/proc/self/fd"))
         session.close()
         assert len(os.listdir("/proc/self/fd")) < before
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while "4242" in await processes(node, "c"):
                 await asyncio.sleep(0.01)
 
@@ -94,7 +94,7 @@ def test_a_background_process_does_not_hold_the_session(node):
         await node.runtime.start(node.spec("c", "sleep", "100"))
         session = await node.runtime.open_command("c", ("sh", "-c", "sleep 50 & echo done"), tty=False, stdin=False)
         seen = Seen()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert await session.copy_output(seen.write) == 0
         assert seen.streams[STDOUT] == b"done\n"
         session.close()
@@ -212,7 +212,7 @@ def test_sockets_are_in_the_pod_and_we_stay_outside(node):
         await node.runtime.create_sandbox("s", "pod")
         await node.runtime.start(node.spec("c", "httpd", "-f", "-p", "127.0.0.1:9000", sandbox="s"))
         outside = os.stat("/proc/self/ns/net").st_ino
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 sock = await node.runtime.pod_socket("s", socket.AF_INET)
                 try:

@@ -69,7 +69,7 @@ def endpoint_slice(*addresses: str) -> Raw:
 
 async def answered(address: str, port: int, expected: str) -> None:
     """Return once every one of a few connections is answered by `expected` (a pod's address or an error's name)."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while {await ask(address, port) for _ in range(4)} != {expected}:
             await asyncio.sleep(0.005)
 
@@ -137,7 +137,7 @@ async def test_a_taken_address_is_told_on_the_service(client: ApiClient, room: A
     first = service(externalIPs=["192.0.2.7"])
     await client.create(SERVICES, first)
     await client.create(SERVICES, {**first, "metadata": {"name": "web2", "namespace": "default"}})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (events := (await client.list(EVENTS, "default")).items):
             await asyncio.sleep(0.01)
     assert [(event["involvedObject"]["name"], event["reason"]) for event in events] == [("web2", "FrontendConflict")]
