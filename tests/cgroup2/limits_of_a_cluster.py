@@ -9,7 +9,6 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import cluster
@@ -152,26 +151,22 @@ def _measured(kubectl: Kubectl) -> None:
 
 
 def _resized(kubectl: Kubectl) -> None:
-    """Up at once; not below what is in use."""
-    for limit, holds in (("128Mi", 128 * MIB), ("16Mi", 128 * MIB), ("64Mi", 64 * MIB)):
-        body = kubectl.get("pod", "box")
-        body["spec"]["containers"][0]["resources"] = {
-            "requests": {"cpu": "200m", "memory": "16Mi"},
-            "limits": {"cpu": "1", "memory": limit},
-        }
-        path = "/api/v1/namespaces/default/pods/box/resize"
-        kubectl.cluster.kubectl("replace", "--raw", path, "-f", "-", text=json.dumps(body))
-        wanted = f"{holds}\n100000 100000\n8\n"
-        files = [f"/sys/fs/cgroup/{name}" for name in ("memory.max", "cpu.max", "cpu.weight")]
-        if limit == "16Mi":
-            kubectl.until(
-                lambda: _conditions(kubectl), lambda it: "PodResizeInProgress" in it, "a resize that has to wait"
-            )
-        look = partial(kubectl, "exec", "box", "--", "cat", *files)
-        kubectl.until(look, wanted.__eq__, limit)
+    """Up at once and without a restart; down is refused, as Kubernetes 1.33 does."""
+    _resize(kubectl, "128Mi")
+    wanted = f"{128 * MIB}\n100000 100000\n8\n"
+    files = [f"/sys/fs/cgroup/{name}" for name in ("memory.max", "cpu.max", "cpu.weight")]
+    kubectl.until(lambda: kubectl("exec", "box", "--", "cat", *files), wanted.__eq__, "the new limits")
     kubectl.until(lambda: _conditions(kubectl), lambda it: "PodResizeInProgress" not in it, "the end of the resize")
     status = kubectl.get("pod", "box")["status"]["containerStatuses"][0]
-    assert status["restartCount"] == 0 and status["resources"]["limits"]["memory"] == "64Mi"
+    assert status["restartCount"] == 0 and status["resources"]["limits"]["memory"] == "128Mi"
+    assert "memory limits cannot be decreased unless resizePolicy is RestartContainer" in _resize(kubectl, "64Mi")
+
+
+def _resize(kubectl: Kubectl, memory: str) -> str:
+    """What kubectl says of it."""
+    resources = {"requests": {"cpu": "200m", "memory": "16Mi"}, "limits": {"cpu": "1", "memory": memory}}
+    patch = {"spec": {"containers": [{"name": "main", "resources": resources}]}}
+    return kubectl("patch", "pod", "box", "--subresource=resize", "-p", json.dumps(patch), check=False)
 
 
 def _conditions(kubectl: Kubectl) -> list[str]:
