@@ -49,6 +49,8 @@ HEADERS = """
   http-request set-header X-Forwarded-Scheme %[ssl_fc,iif(https,http)]
   http-request set-header X-Scheme %[ssl_fc,iif(https,http)]
 """
+ONCE = "  http-request disable-l7-retry unless { method GET HEAD OPTIONS PUT DELETE TRACE }\n"
+AGAIN = "  retries 3\n  option redispatch 1\n  retry-on conn-failure empty-response\n"
 NGINX = """
 worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log /dev/null; worker_rlimit_nofile 4096;
 events {{ worker_connections 2048; }}
@@ -367,15 +369,17 @@ async def throughput(folder: Path, rounds: int, seconds: int, hosts: int) -> Non
         behind = f"backend b\n  server s 127.0.0.1:{upstream}\n"
         bare = Variant("HAProxy, no headers", *stage.haproxy("bare", "  default_backend b", behind, core=0))
         plain = Variant("HAProxy", *stage.haproxy("headers", f"{HEADERS}  default_backend b", behind, core=0))
+        again = stage.haproxy("again", f"{HEADERS}{ONCE}  default_backend b", behind + AGAIN, core=0)
+        trying = Variant("HAProxy, tries again", *again)  # as ours and nginx do when a pod dies under a request
         peers = [nginx(stage, "nginx", upstream, 1), *others(stage, upstream)]
         one, many = await stage.edge("Fairway, 1 host", 1, upstream), await stage.edge("Fairway", hosts, upstream)
         busy = nginx(stage, "nginx, all duties", upstream, hosts, NGINX_LOG)
         logging = await stage.edge("Fairway, all duties", hosts, upstream, observed=True)
         tracing = await stage.edge("Fairway, traces too", hosts, upstream, observed=True, trace=True)
-        await until_all_answer([bare, plain, *peers, one, many, busy, logging, tracing])
+        await until_all_answer([bare, plain, trying, *peers, one, many, busy, logging, tracing])
         for title, scheme, variants in (
-            (f"HTTP, the same headers; Fairway with {hosts:,} hosts", "http", [plain, bare, *peers, one, many]),
-            ("the same over TLS", "https", [plain, *peers, many]),
+            (f"HTTP, the same headers; Fairway with {hosts:,} hosts", "http", [plain, bare, trying, *peers, one, many]),
+            ("the same over TLS", "https", [plain, trying, *peers, many]),
             (f"all duties: {hosts:,} hosts, headers, a JSON log", "http", [plain, busy, logging, tracing]),
         ):
             turns(variants, scheme, rounds, seconds)

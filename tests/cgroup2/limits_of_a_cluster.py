@@ -95,7 +95,10 @@ def pod(name: str, command: str, resources: dict[str, object]) -> str:
 def test_limits_of_pods(limited: Cluster) -> None:
     kubectl = Kubectl(limited, "default")
     limited.apply(pod("greedy", "tail -c 300m /dev/zero", {"limits": {"memory": "24Mi"}}))
-    wanted = {"requests": {"cpu": "100m", "memory": "48Mi"}, "limits": {"cpu": "500m", "memory": "96Mi"}}
+    wanted: dict[str, object] = {
+        "requests": {"cpu": "100m", "memory": "48Mi"},
+        "limits": {"cpu": "500m", "memory": "96Mi"},
+    }
     limited.apply(pod("box", _HOLD, wanted))
     limited.apply(pod("idle", _HOLD, {}))
     _node_says_so(limited)
