@@ -41,7 +41,7 @@ def run_in(image: Image, folder: Path, script: str) -> str:
     folder.mkdir()
     done = subprocess.run(
         ["unshare", "-mnpf", "--kill-child", "sh", "-c", SANDBOX, "sh", str(folder), ":".join(image.layers), script],
-        capture_output=True, text=True, timeout=60, env={**os.environ, "KEPT": KEPT},
+        capture_output=True, text=True, timeout=180, env={**os.environ, "KEPT": KEPT},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -24,4 +24,4 @@ def kubectl(fairway_cluster: cluster.Cluster, request: pytest.FixtureRequest) ->
     namespace = re.sub("[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())[:60].strip("-")
     fairway_cluster.kubectl("create", "namespace", namespace)
     yield space.Kubectl(fairway_cluster, namespace)
-    fairway_cluster.kubectl("delete", "namespace", namespace, "--timeout=60s")
+    fairway_cluster.kubectl("delete", "namespace", namespace, "--timeout=120s")

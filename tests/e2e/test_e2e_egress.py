@@ -28,12 +28,14 @@ class Echo(http.server.BaseHTTPRequestHandler):
         body = self.client_address[0].encode()
         self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers()
         self.wfile.write(body)
-http.server.ThreadingHTTPServer(("0.0.0.0", 8000), Echo).serve_forever()
+server = http.server.ThreadingHTTPServer(("0.0.0.0", 8000), Echo)
+print("listening", flush=True)
+server.serve_forever()
 """
 _FETCH = """
 import sys, urllib.request
 try:
-    print(urllib.request.urlopen(sys.argv[1], timeout=2).read().decode())
+    print(urllib.request.urlopen(sys.argv[1], timeout=float(sys.argv[2])).read().decode())
 except OSError as error:
     print(error)
 """
@@ -63,13 +65,15 @@ class World:
             ip("-n", namespace, "address", "add", f"{address}/24", "dev", "wan")
             ip("-n", namespace, "link", "set", "wan", "up")
             command = ["ip", "netns", "exec", namespace, sys.executable, "-c", _ECHO]
-            self._servers.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
+            server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            self._servers.append(server)
+            assert server.stdout is not None and server.stdout.readline() == b"listening\n"
         return self
 
     def __exit__(self, *_: object) -> None:
         for server in self._servers:
             server.kill()
-            server.wait()
+            server.communicate()
         for namespace in (self.host, self.outside):
             ip("netns", "delete", namespace)
 
@@ -123,9 +127,9 @@ class Running:
     def egress(self) -> str:
         return str(json.loads((self.cluster.state_dir / "instance.json").read_bytes())["egress"])
 
-    def fetch(self, address: str) -> str:
+    def fetch(self, address: str, seconds: float = 60) -> str:
         """What a pod gets from port 8000 of an address."""
-        words = ("exec", "client", "--", "python3", "-c", _FETCH, f"http://{address}:8000/")
+        words = ("exec", "client", "--", "python3", "-c", _FETCH, f"http://{address}:8000/", str(seconds))
         return self.cluster.kubectl(*words, check=False).strip()
 
 
@@ -158,7 +162,7 @@ def test_behind_a_firewall_slirp4netns_is_taken(world: World, folder: Path, fair
     with Running(world, folder / "state", fairway_cluster.state_dir / "images", "auto") as running:
         assert running.egress() == "slirp4netns"
         assert running.fetch(OUTSIDE) == HOST
-        assert running.fetch("10.0.2.2") != "127.0.0.1"  # the host's loopback is closed
+        assert running.fetch("10.0.2.2", seconds=5) != "127.0.0.1"  # the host's loopback is closed
         assert ": fw" not in world.on_host("ip", "-o", "link")
 
 

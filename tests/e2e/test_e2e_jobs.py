@@ -24,8 +24,12 @@ def test_a_job_is_suspended_and_resumed(kubectl: Kubectl) -> None:
     assert kubectl.items("pods") == []
     kubectl("patch", "job", "later", "-p", '{"spec":{"suspend":false}}')
     kubectl("wait", "--for=condition=complete", "job/later", "--timeout=60s")
-    reasons = {event["reason"] for event in kubectl.items("events") if event["involvedObject"]["kind"] == "Job"}
-    assert reasons == {"Suspended", "Resumed", "SuccessfulCreate", "Completed"}
+
+    def reasons() -> set[str]:
+        return {event["reason"] for event in kubectl.items("events") if event["involvedObject"]["kind"] == "Job"}
+
+    wanted = {"Suspended", "Resumed", "SuccessfulCreate", "Completed"}
+    kubectl.until(reasons, lambda found: found == wanted, "these events")
 
 
 def test_each_index_has_its_own_backoff(kubectl: Kubectl) -> None:
@@ -58,5 +62,5 @@ def test_one_success_can_be_enough(kubectl: Kubectl) -> None:
 
 def test_a_finished_job_is_forgotten_in_time(kubectl: Kubectl) -> None:
     kubectl.apply("Job", "brief", job("true", ttlSecondsAfterFinished=1), "batch/v1")
-    kubectl("wait", "--for=delete", "job/brief", "--timeout=60s")
+    kubectl.until(lambda: kubectl.items("jobs"), lambda found: not found, "forgotten")
     kubectl.until(lambda: kubectl.items("pods"), lambda found: not found, "its pods gone")

@@ -1,7 +1,9 @@
 """kubectl logs in all its forms."""
 
 import json
+import os
 import subprocess
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,8 +43,9 @@ def crashing() -> dict[str, Any]:
 
 
 def loud() -> dict[str, Any]:
-    """25 MB of lines of 40 characters."""
-    script = f"yes {'0123456789' * 4} | head -c 25000000; echo; echo last"
+    """25 MB of lines of 40 characters, as soon as somebody listens."""
+    waits = "echo first; while [ ! -e /tmp/go ]; do sleep 0.1; done"
+    script = f"{waits}; yes {'0123456789' * 4} | head -c 25000000; echo; echo last"
     return pod("loud", container("main", script), restartPolicy="Never")
 
 
@@ -53,8 +56,12 @@ def logs(fairway_cluster: Cluster) -> Iterator[Cluster]:
         fairway_cluster.apply(json.dumps(manifest))
     ready = ("--for=condition=Ready", "pod/a-logs", "pod/b-logs", "--timeout=60s")
     fairway_cluster.kubectl("-n", NAMESPACE, "wait", *ready)
+    deadline = time.monotonic() + 60
+    for name in ("a-logs", "b-logs"):  # what runs has not said everything yet
+        while (said := get(fairway_cluster, name, "--all-containers")).count("\n") != 8:
+            assert time.monotonic() < deadline, said
     yield fairway_cluster
-    fairway_cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=true", "--timeout=60s")
+    fairway_cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=true", "--timeout=120s")
 
 
 def get(cluster: Cluster, *arguments: str, check: bool = True) -> str:
@@ -92,9 +99,10 @@ def test_which_containers(logs: Cluster) -> None:
 
 
 def test_the_previous_run(logs: Cluster) -> None:
-    logs.kubectl(
-        "-n", NAMESPACE, "wait", "pod/crashing", "--for=jsonpath={.status.containerStatuses[0].restartCount}=2"
-    )
+    path, deadline = "jsonpath={.status.containerStatuses[0].restartCount}", time.monotonic() + 120
+    while int(logs.kubectl("-n", NAMESPACE, "get", "pod", "crashing", "-o", path) or 0) < 2:
+        assert time.monotonic() < deadline, logs.kubectl("-n", NAMESPACE, "describe", "pod", "crashing")
+        time.sleep(0.1)
     previous = get(logs, "crashing", "--previous")
     assert previous.startswith("run-x")
     assert "previous terminated container" in get(logs, "a-logs", "-c", "one", "--previous", check=False)
@@ -104,7 +112,12 @@ def test_following_through_rotation(logs: Cluster) -> None:
     """25 MB of lines pass through files of 10 MiB; a follower sees each line once."""
     logs.apply(json.dumps(loud()))
     logs.kubectl("-n", NAMESPACE, "wait", "--for=condition=Ready", "pod/loud", "--timeout=60s")
-    text = get(logs, "loud", "-f", "--tail=-1")
+    environment = {**os.environ, "KUBECONFIG": str(logs.kubeconfig)}
+    follow = ["kubectl", "-n", NAMESPACE, "logs", "-f", "loud", "--tail=-1"]
+    with subprocess.Popen(follow, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "first\n"
+        logs.kubectl("-n", NAMESPACE, "exec", "loud", "--", "touch", "/tmp/go")
+        text = process.stdout.read()
     assert text.endswith("last\n")
     assert {len(line) for line in text.splitlines()[:-2]} == {40}
 

@@ -41,10 +41,11 @@ def test_a_budget_holds_a_drain_back(space: Cluster) -> None:
     space.apply(pod("guarded"))
     space.kubectl("-n", _SPACE, "wait", "pod/guarded", "--for=condition=Ready", "--timeout=60s")
     space.kubectl("-n", _SPACE, "create", "pdb", "guard", "--selector=app=guarded", "--min-available=1")
+    counted = "--for=jsonpath={.status.currentHealthy}=1"
+    space.kubectl("-n", _SPACE, "wait", "pdb/guard", counted, "--timeout=60s")
     drain = ["drain", "fairway", "--pod-selector=app=guarded", "--force", "--ignore-daemonsets"]
     try:
-        said = space.kubectl(*drain, "--timeout=2s", check=False)
-        assert "Cannot evict pod as it would violate the pod's disruption budget." in said
+        said = space.kubectl_until("Cannot evict pod as it would violate the pod's disruption budget.", *drain)
         assert "node/fairway cordoned" in said
         space.apply(pod("late"))
         cordoned = events(space, "FailedScheduling", "late")

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import msgspec
+import patience
 from cluster import Cluster
 
 from fairway.certificates import authority
@@ -43,7 +44,7 @@ class Pushing:
         """What the terminal shows by now."""
         return self._terminal.read_text(errors="replace")
 
-    def ended(self, seconds: float = 60) -> str:
+    def ended(self, seconds: float = patience.seconds(60)) -> str:
         """What the terminal shows at its end."""
         self.process.wait(seconds)
         return self.said
@@ -66,7 +67,13 @@ class Person(msgspec.Struct, frozen=True):
             str(self.cluster.state_dir),
         ]
         done = subprocess.run(
-            command, cwd=folder or self.home, capture_output=True, text=True, timeout=120, check=False, input=text
+            command,
+            cwd=folder or self.home,
+            capture_output=True,
+            text=True,
+            timeout=patience.seconds(120),
+            check=False,
+            input=text,
         )
         said = done.stdout + done.stderr
         assert not check or done.returncode == 0, f"{' '.join(arguments)}: {said}\n{self.cluster.log()}"
@@ -104,7 +111,7 @@ class Person(msgspec.Struct, frozen=True):
             env=self._environment(),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=patience.seconds(120),
             check=False,
         )
         said = done.stdout + done.stderr

@@ -47,12 +47,12 @@ def _secured(cluster: Cluster, host: str) -> ssl.SSLSocket:
 
 def until(cluster: Cluster, host: str, path: str = "/", *, status: int, secure: bool = False) -> Page:
     """Ask again until the status is the one expected: what was applied takes a moment to be live."""
-    last: Page | OSError | None = None
+    last: Page | Exception | None = None
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < deadline:
         try:
             last = get(cluster, host, path, secure=secure)
-        except OSError as error:  # also: the certificate is not there yet
+        except (OSError, http.client.HTTPException) as error:  # also: the certificate is not there yet
             last = error
         else:
             if last.status == status:

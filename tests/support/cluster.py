@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from load import Target
 
 START_SECONDS = patience.seconds(60)
 _SHARES = 8
+_PORTS, _NODE_PORTS = range(20000, 30000), range(30000, 32768)
+_given: set[int] = set()
 
 
 def kubectls() -> dict[str, str]:
@@ -30,10 +33,15 @@ def kubectls() -> dict[str, str]:
     return {path.name.removeprefix("kubectl."): str(path) for path in versioned} or {"distribution": first}
 
 
-def free_port() -> int:
-    """A port that nobody listens on, below the ephemeral range; other processes of the run choose from others."""
+def free_port(ports: range = _PORTS) -> int:
+    """A port that nobody listens on, below the ephemeral range, and none of those that clusters choose from themselves.
+
+    Each is given once, as whoever asks takes it later; other processes of the run choose from others.
+    """
     while True:
-        port = random.randrange(20000 + shared.worker() % _SHARES, 32000, _SHARES)
+        port = random.randrange(ports.start + shared.worker() % _SHARES, ports.stop, _SHARES)
+        if port in _given:
+            continue
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if sock.connect_ex(("127.0.0.1", port)) != 0:
@@ -41,7 +49,13 @@ def free_port() -> int:
                     sock.bind(("127.0.0.1", port))
                 except OSError:
                     continue
+                _given.add(port)
                 return port
+
+
+def node_port() -> int:
+    """A free port of the range for node ports."""
+    return free_port(_NODE_PORTS)
 
 
 class Cluster(msgspec.Struct):
@@ -114,6 +128,27 @@ class Cluster(msgspec.Struct):
             return done.stdout
         return done.stdout + done.stderr
 
+    def kubectl_until(self, text: str, *arguments: str) -> str:
+        """What kubectl has said by the time that it says `text`; then it is ended, however long it would go on."""
+        command = [*self.client_prefix, list(kubectls().values())[-1], *arguments]
+        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.state_dir / "home")}
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            assert process.stdout is not None
+            timer = threading.Timer(patience.seconds(60), process.kill)
+            timer.start()
+            said = ""
+            try:
+                while text not in said:
+                    line = process.stdout.readline()
+                    assert line, f"{' '.join(arguments)} never said {text!r}: {said}\n{self.log()}"
+                    said += line
+            finally:
+                timer.cancel()
+                process.kill()
+        return said
+
     def objects(self, *arguments: str) -> list[dict[str, Any]]:
         """The items of `kubectl get … -o json`."""
         items: list[dict[str, Any]] = json.loads(self.kubectl("get", *arguments, "-o", "json"))["items"]
@@ -124,7 +159,7 @@ class Cluster(msgspec.Struct):
 
     def engine_pid(self) -> int:
         """The engine's process id on the host; one that is just being started again is waited for."""
-        deadline = time.monotonic() + patience.seconds(10)
+        deadline = time.monotonic() + patience.seconds(30)
         while time.monotonic() < deadline:
             for folder in Path("/proc").iterdir():
                 if folder.name.isdecimal() and self._is_engine(folder):
@@ -138,6 +173,23 @@ class Cluster(msgspec.Struct):
         except OSError:
             return False
         return b"fairway.processes.engine" in words and any(str(self.state_dir).encode() in word for word in words)
+
+    def kill_engine(self) -> None:
+        """SIGKILL to the engine; returns when its successor answers."""
+        killed = self.engine_pid()
+        os.kill(killed, signal.SIGKILL)
+        deadline = time.monotonic() + START_SECONDS
+        while self.engine_pid() == killed:
+            assert time.monotonic() < deadline, f"the engine does not come back\n{self.log()}"
+            time.sleep(0.02)
+        self.until_api_answers()
+
+    def until_api_answers(self) -> None:
+        """Wait for an engine that is starting: a request that it meets on the way may be lost."""
+        deadline = time.monotonic() + START_SECONDS
+        while (said := self.kubectl("get", "--raw", "/readyz", check=False)).strip() != "ok":
+            assert time.monotonic() < deadline, f"the API does not answer: {said}\n{self.log()}"
+            time.sleep(0.05)
 
     def target(self, host: str, path: str = "/", *, tls: ssl.SSLContext | None = None) -> Target:
         return Target("127.0.0.1", self.https if tls else self.http, host, path, tls)

@@ -14,12 +14,12 @@ SUITES: dict[str, tuple[Sequence[str], *tuple[str, ...]]] = {
     "kubernetes": (["kubernetes/dynamic"],),
     "kr8s": (
         ["kr8s/tests/test_api.py", "kr8s/tests/test_objects.py", "kr8s/tests/test_auth.py"],
-        "--timeout=30",
+        "--timeout=120",
         "--override-ini=asyncio_mode=auto",
         "-ppytest_kind.plugin",
         "--keep-cluster",
     ),
-    "kopf": (["tests/e2e", "examples"], "--only-e2e", "--timeout=60"),
+    "kopf": (["tests/e2e", "examples"], "--only-e2e", "--timeout=180"),
 }
 
 # Of kr8s; these run against a real cluster, in test_conformance_containers.py.

@@ -21,7 +21,7 @@ from fairway.toolkit.clock import Clock, SystemClock
 from fairway.toolkit.http_client import HttpClient, unix_connector
 
 Raw = dict[str, Any]
-SECONDS = 20
+SECONDS = 60
 
 
 class World:

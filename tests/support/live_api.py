@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+import patience
 import pretend_node
 import uvloop
 
@@ -25,7 +26,7 @@ from fairway.toolkit import signing
 from fairway.toolkit.clock import SystemClock
 from fairway.toolkit.http_client import HttpClient, unix_connector
 
-_START_SECONDS = 30
+_START_SECONDS = patience.seconds(60)
 _KUBECONFIG = """
 apiVersion: v1
 kind: Config
@@ -74,7 +75,7 @@ def live_api(folder: Path, *, with_controllers: bool = True) -> Iterator[Live]:
         yield Live(folder, process.pid, _port(folder, process))
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(patience.seconds(60))
 
 
 def _port(folder: Path, process: "subprocess.Popen[bytes]") -> int:

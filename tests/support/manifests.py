@@ -52,7 +52,7 @@ spec:
         command: [python3, -u, /code/server.py]
         env: [{{name: VERSION, value: {version}}}]
         ports: [{{name: http, containerPort: 8080}}]
-        readinessProbe: {{httpGet: {{path: /, port: http}}, periodSeconds: 1}}
+        readinessProbe: {{httpGet: {{path: /, port: http}}, periodSeconds: 1, timeoutSeconds: 10}}
         volumeMounts: [{{name: code, mountPath: /code}}]
       volumes: [{{name: code, configMap: {{name: {name}-code}}}}]
 ---

@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import io
 import os
-import socket
+import re
 import ssl
 import tarfile
 from collections.abc import AsyncIterator
@@ -18,6 +18,7 @@ from fairway.toolkit.http_client import HttpClient, tcp_connector
 from fairway.toolkit.oci import documents
 from fairway.toolkit.oci.documents import ConfigFile, Descriptor, Manifest, RootFs, RunConfig
 
+_LISTENS = re.compile(rb"listening on [^ ,\"]*:(\d+)")
 USER, PASSWORD = "ann", "open sesame"
 # bcrypt of PASSWORD, as `htpasswd -nbB` prints it
 HTPASSWD = "ann:$2y$05$ZeO/t.DqU8kxyfahHi1zw.PKjjRl32VXhgFL7alCoIZgaDyoFz2ai\n"
@@ -80,22 +81,9 @@ def image(*plain_layers: bytes, architecture: str = "amd64", cmd: tuple[str, ...
     return (*packed, config, documents.encode(manifest))
 
 
-def free_port() -> int:
-    """A port below the ephemeral range that nothing listens on."""
-    for port in range(21000 + os.getpid() % 5000, 32000):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no free port")
-
-
 @asynccontextmanager
 async def registry(folder: Path, *, tls: Path | None = None, htpasswd: bool = False) -> AsyncIterator[Registry]:
-    port = free_port()
-    http: dict[str, object] = {"addr": f"127.0.0.1:{port}"}
+    http: dict[str, object] = {"addr": "127.0.0.1:0"}
     if tls:
         http["tls"] = {"certificate": str(tls), "key": str(tls)}
     config: dict[str, object] = {
@@ -113,12 +101,12 @@ async def registry(folder: Path, *, tls: Path | None = None, htpasswd: bool = Fa
         env={**os.environ, "OTEL_TRACES_EXPORTER": "none"},
     )  # fmt: skip
     assert process.stderr is not None
-    while b"listening on" not in (line := await process.stderr.readline()):
+    while not (listens := _LISTENS.search(line := await process.stderr.readline())):
         assert line, "docker-registry ended"
     rest = asyncio.create_task(process.stderr.read())
     try:
         context = ssl.create_default_context(cafile=str(tls)) if tls else None
-        yield Registry(port, context)
+        yield Registry(int(listens[1]), context)
     finally:
         process.terminate()
         await process.wait()

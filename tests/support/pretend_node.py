@@ -57,7 +57,7 @@ async def stay_alive(client: ApiClient, node: str = NODE) -> None:
 
 async def _create(client: ApiClient, kind: resource.Resource, obj: dict[str, Any]) -> None:
     """A service account may have to appear first."""
-    for _ in range(100):
+    for _ in range(1200):
         try:
             await client.create(kind, obj)
         except ApiError as error:

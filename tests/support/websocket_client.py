@@ -96,7 +96,7 @@ def connect(kubeconfig: Path) -> tuple[ssl.SSLSocket, str]:
         file.write((_decoded(user["client-certificate-data"]) + _decoded(user["client-key-data"])).encode())
         file.flush()
         context.load_cert_chain(file.name)
-    raw = socket.create_connection((host, int(port)), timeout=30)
+    raw = socket.create_connection((host, int(port)), timeout=120)
     return context.wrap_socket(raw, server_hostname=host), f"{host}:{port}"
 
 
