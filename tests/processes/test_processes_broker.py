@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator
 
 import pytest
+from cluster import free_port
 
 from fairway.processes.broker import Broker, BrokerServer, local_addresses
 
@@ -45,12 +46,13 @@ async def test_a_datagram_socket_knows_its_peer(broker: Broker) -> None:
 
 
 async def test_what_fails_outside_raises_inside(broker: Broker) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(ConnectionRefusedError):
+            await broker.connect(*taken.getsockname())
+        taken.listen()
         with pytest.raises(OSError, match="Address already in use"):
             await broker.listen(*taken.getsockname())
-        port = taken.getsockname()[1]
-    with pytest.raises(ConnectionRefusedError):
-        await broker.connect("127.0.0.1", port)
 
 
 async def test_many_requests_at_once_get_their_own_answers(broker: Broker) -> None:
@@ -63,8 +65,7 @@ async def test_many_requests_at_once_get_their_own_answers(broker: Broker) -> No
 
 
 async def test_listeners_are_kept_until_they_are_released(broker: Broker) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     (await broker.listen("127.0.0.1", port)).close()
     assert await broker.held() == (("127.0.0.1", port),)
     (await broker.connect("127.0.0.1", port)).close()

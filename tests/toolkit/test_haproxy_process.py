@@ -20,9 +20,9 @@ global
   hard-stop-after 1s
 defaults
   mode http
-  timeout client 5s
-  timeout connect 5s
-  timeout server 5s
+  timeout client 60s
+  timeout connect 60s
+  timeout server 60s
 frontend f
   bind {bind}
   http-request return status 200 content-type text/plain lf-string "%[base,map_beg(m.map,none)] {word}"

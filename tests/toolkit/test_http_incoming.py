@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from fairway.toolkit.http_incoming import BodyLost
@@ -14,7 +15,7 @@ from fairway.toolkit.http_server import HttpServer
 from fairway.toolkit.logs import Log
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-LIMITS = Limits(body_bytes=1000, request_timeout_seconds=0.2)
+LIMITS = Limits(body_bytes=1000, request_timeout_seconds=60)
 
 
 @asynccontextmanager
@@ -42,7 +43,7 @@ async def count(request: Request) -> Response:
 
 
 async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
     length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
     return int(head.split()[1]), await reader.readexactly(length)
 
@@ -88,7 +89,7 @@ async def test_an_early_answer_closes_the_connection(tmp_path: Path) -> None:
         writer.write(b"PATCH / HTTP/1.1\r\nContent-Length: 5000000\r\n\r\n" + b"x" * 100_000)
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 403") and b"Connection: close" in head
-        assert await asyncio.wait_for(reader.read(), 10) == b"no"
+        assert await asyncio.wait_for(reader.read(), 60) == b"no"
 
 
 @pytest.mark.parametrize("how", ["stalls", "vanishes"])
@@ -101,14 +102,15 @@ async def test_a_body_that_never_ends(tmp_path: Path, how: str) -> None:
         finally:
             lost.set()
 
-    async with serving(tmp_path / "s", read) as (reader, writer):
+    limits = msgspec.structs.replace(LIMITS, request_timeout_seconds=0.2 if how == "stalls" else 60)
+    async with serving(tmp_path / "s", read, limits) as (reader, writer):
         writer.write(b"PATCH / HTTP/1.1\r\nContent-Length: 50\r\n\r\nabc")
         if how == "stalls":
             assert (await answer(reader))[0] == 408
         else:
             await writer.drain()
             writer.transport.abort()
-        await asyncio.wait_for(lost.wait(), 10)
+        await asyncio.wait_for(lost.wait(), 60)
 
 
 async def test_an_answer_of_known_length_is_not_chunked(tmp_path: Path) -> None:

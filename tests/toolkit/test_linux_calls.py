@@ -51,11 +51,11 @@ def test_descriptors_are_passed_close_on_exec(tmp_path):
             os.close(fd)
         fds.send(left, b"alone")
         assert fds.receive(right, 100) == (b"alone", ())
-        before = len(os.listdir("/proc/self/fd"))
+        before = set(os.listdir("/proc/self/fd"))
         fds.send(left, b"many", (file.fileno(),) * 9)
         with pytest.raises(ConnectionError):
             fds.receive(right, 100, most_fds=4)
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert set(os.listdir("/proc/self/fd")) <= before
         left.close()
         assert fds.receive(right, 100) == (b"", ())
 

@@ -77,7 +77,7 @@ async def scripted(script: Script) -> AsyncIterator[tuple[str, list[Request]]]:
 
 async def fetch(host: str, folder: Path, blob: Descriptor = DESCRIPTOR, login: Login | None = None) -> bytes:
     store = ContentStore(folder)
-    async with RegistryClient(host, login=login, settings=Settings(answer_seconds=5)) as client:
+    async with RegistryClient(host, login=login, settings=Settings(answer_seconds=60)) as client:
         with store.writer() as writer:
             await client.blob("team/web", blob, writer)
             return store.read(writer.commit(blob.digest))

@@ -49,7 +49,7 @@ def choose(found: tuple[Binary, ...]) -> Binary:
 def inspect(path: str) -> Binary | None:
     """The binary at a path, or None when it does not run or is something else."""
     try:
-        done = subprocess.run([path, "-v"], capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run([path, "-v"], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     match = _VERSION.search(done.stdout)

@@ -18,7 +18,7 @@ from fairway.toolkit.haproxy.listening import held, listening
 from fairway.toolkit.haproxy.runtime import RuntimeSocket
 
 _START_SECONDS_MAX = 60.0
-_LET_GO_SECONDS_MAX = 2.0
+_LET_GO_SECONDS_MAX = 10.0
 _LET_GO_STEP_SECONDS = 0.002
 
 
