@@ -392,9 +392,9 @@ class Clients:
             stream = channel.stream_stream("/soak.Echo/Stream", _same, _same)
             while not self._stop.is_set():
                 try:
-                    if await once(b"hello", timeout=10) == b"hello":
+                    if await once(b"hello", timeout=60) == b"hello":
                         self.answers["gRPC"] += 1
-                    async for _ in stream(iter([b"a"] * 5), timeout=10):
+                    async for _ in stream(iter([b"a"] * 5), timeout=60):
                         self.answers["gRPC stream"] += 1
                 except grpc.aio.AioRpcError as error:
                     self.failures.append(f"gRPC: {error.code()} {error.details()}")

@@ -220,7 +220,7 @@ class RealEdge:
             https=f"fd@{self._https.fileno()}",
             https_port=self.https_port,
             threads=threads,
-            hard_stop_seconds=5,
+            hard_stop_seconds=300,  # connections that a test keeps may wait for a busy machine
         )
         self.translation = Translation()
         self._writers: list[asyncio.StreamWriter] = []

@@ -143,8 +143,11 @@ def test_two_edges_serve_and_one_writes(cluster: Cluster, tmp_path: Path) -> Non
         (address,) = until(status, "no status")
         lease = json.loads(cluster.kubectl("-n", "fairway-edge", "get", "lease", "fairway-edge", "-o", "json"))
         assert lease["spec"]["leaseTransitions"] == 0 and address["ip"] in ("192.0.2.1", "192.0.2.2")
-        events = until(lambda: cluster.objects("events"), "no Event")
-        assert {"ServiceNotFound"} == {one["reason"] for one in events if one["involvedObject"]["kind"] == "Ingress"}
+
+        def told() -> set[str]:
+            return {e["reason"] for e in cluster.objects("events") if e["involvedObject"]["kind"] == "Ingress"}
+
+        assert until(told, "no Event") == {"ServiceNotFound"}
         for folder in folders.values():
             top = (sys.executable, "-m", "fairway.processes.main", "edge", "top", "--once", "--interval", "0.1")
             done = subprocess.run(
@@ -154,7 +157,8 @@ def test_two_edges_serve_and_one_writes(cluster: Cluster, tmp_path: Path) -> Non
     finally:
         for process in running:
             process.terminate()
-            process.wait(20)
+        for process in running:
+            process.wait(60)
         shutil.rmtree(home)
     assert not [
         line for path in tmp_path.glob("*.log") for line in path.read_text().splitlines() if "level=error" in line

@@ -101,9 +101,10 @@ async def test_auto_http_speaks_to_servers_as_the_client_did(edge: Any, make: An
     context.load_cert_chain(pem)
     tls = await asyncio.start_server(pods("tls")._serve, "127.0.0.1", 0, ssl=context)
     auto = {"backend-protocol": "AUTO_HTTP", "ssl-redirect": "false", "proxy-next-upstream-tries": "1"}
+    patient = {**auto, "proxy-connect-timeout": "60"}  # of which the handshake is a part
     plain = make.service("plain", await pods("plain").start())
     raws = [
-        make.ingress("t", ("t.test", "/", "Prefix", "tls"), annotations=auto, tls={"s": ["t.test"]}),
+        make.ingress("t", ("t.test", "/", "Prefix", "tls"), annotations=patient, tls={"s": ["t.test"]}),
         make.ingress("p", ("p.test", "/", "Prefix", "plain"), annotations=auto, tls={"s": ["p.test"]}),
         make.secret("s", "t.test", "p.test"),
         *make.service("tls", tls.sockets[0].getsockname()[:2]),
@@ -255,7 +256,7 @@ async def test_fastcgi_servers_get_what_nginx_would_tell_them(any_edge: Any, mak
     body = b"a=1&b=2"
     head = b"POST /page.php?q=%2F HTTP/1.1\r\nHost: f.test\r\nX-Mine: yes\r\nContent-Length: " + str(len(body)).encode()
     writer.write(head + b"\r\nConnection: close\r\n\r\n" + body)
-    answer = await asyncio.wait_for(reader.read(), 10)
+    answer = await asyncio.wait_for(reader.read(), 60)
     writer.close()
     assert answer.startswith(b"HTTP/1.1 201 ") and body in answer
     told = server.parameters

@@ -73,7 +73,7 @@ async def test_answers_streams_and_errors(any_edge: Any, make: Any, server: tupl
         once = client.unary_unary(f"/{SERVICE}/Once", _same, _same)
         large = b"x" * 300_000
         assert await asyncio.gather(
-            *(once(bytes((number,)), timeout=60) for number in range(20)), once(large, timeout=20)
+            *(once(bytes((number,)), timeout=60) for number in range(20)), once(large, timeout=60)
         ) == [
             *(bytes((number,)) for number in range(20)),
             large,
@@ -86,7 +86,7 @@ async def test_answers_streams_and_errors(any_edge: Any, make: Any, server: tupl
 async def test_a_stream_outlives_a_reload(edge: Any, make: Any, server: tuple[str, int]) -> None:
     raws, trusted = await served(edge, make, server)
     async with channel(edge, trusted) as client:
-        call = client.stream_stream(f"/{SERVICE}/Stream", _same, _same)(timeout=30)
+        call = client.stream_stream(f"/{SERVICE}/Stream", _same, _same)(timeout=120)
         for number in range(3):
             await call.write(bytes((number,)))
             assert await call.read() == bytes((number,))

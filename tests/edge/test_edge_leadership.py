@@ -60,7 +60,7 @@ async def test_it_tells_when_it_leads_and_stops_when_it_cannot_renew(client: Api
     edge = one(client, clock, "a")
     assert not edge.leads
     task = asyncio.create_task(edge.run(gained.set))
-    await asyncio.wait_for(gained.wait(), 5)
+    await asyncio.wait_for(gained.wait(), 60)
     assert edge.leads
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

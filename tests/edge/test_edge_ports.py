@@ -3,6 +3,8 @@
 import socket
 from typing import Any
 
+from cluster import free_port
+
 from fairway.edge.controller import Controller
 from fairway.edge.ports import usable, why_not
 from fairway.edge.snapshot import Snapshot, of_manifests
@@ -25,14 +27,9 @@ def config_map(name: str, **data: str) -> dict[str, Any]:
     return {"kind": "ConfigMap", "metadata": {"name": name, "namespace": "ingress-nginx"}, "data": data}
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 async def test_a_port_that_is_taken_holds_nothing_else_up(edge: Any, make: Any, pods: Any) -> None:
-    holder = socket.create_server(("0.0.0.0", 0))
-    taken, free = holder.getsockname()[1], free_port()
+    taken, free = free_port(), free_port()
+    holder = socket.create_server(("0.0.0.0", taken))
     raws = [
         *make.classes(),
         *make.service("web", await pods("web").start()),

@@ -168,7 +168,7 @@ async def test_a_killed_haproxy_is_noticed_and_comes_back_as_it_was(edge: Any, m
     await edge.apply(raws)
     await edge.proxy.save()
     os.kill(edge.process.pid, signal.SIGKILL)
-    await asyncio.wait_for(edge.proxy.ended(), 5)
+    await asyncio.wait_for(edge.proxy.ended(), 60)
     await edge.process.start()  # from the files alone, without any further word
     assert (await edge.get("a.test/")).pod == "web"
     assert await edge.proxy.observe() == expected(edge.proxy.running)

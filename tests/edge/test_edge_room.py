@@ -25,6 +25,9 @@ RESOURCES = {
 }
 
 
+PLACES = {"ingress": [{"ip": "192.0.2.1"}, {"hostname": "edge.test"}]}
+
+
 class Cluster:
     """An API, the room, and the front door."""
 
@@ -72,6 +75,10 @@ class Cluster:
     @staticmethod
     def _resource(raw: dict[str, Any]) -> Resource:
         return RESOURCES[raw["kind"]]
+
+    async def status(self, name: str) -> Any:
+        """Where an Ingress says that it is served; it says so when the pass that brought it there is over."""
+        return (await self.client.get(INGRESSES, name, "default")).get("status", {}).get("loadBalancer")
 
     async def get(self, host: str) -> Any:
         return await self._ask(self.http_port, host)
@@ -131,9 +138,9 @@ async def test_an_ingress_becomes_a_site_and_says_where_it_is(cluster: Cluster, 
     await cluster.serves("site.test", pod="web")
 
     async def status() -> Any:
-        return (await cluster.client.get(INGRESSES, "site", "default")).get("status", {}).get("loadBalancer")
+        return await cluster.status("site")
 
-    assert await cluster.until(status) == {"ingress": [{"ip": "192.0.2.1"}, {"hostname": "edge.test"}]}
+    assert await cluster.until(status) == PLACES
     await cluster.client.delete(INGRESSES, "site", namespace="default")
     await cluster.serves("site.test", status=404)
 
@@ -201,6 +208,7 @@ async def test_haproxy_serves_on_without_the_engine_and_the_next_one_adopts_it(
         *make.service("web", await pods("web").start()), make.ingress("site", ("site.test", "/", "Prefix", "web"))
     )
     await cluster.serves("site.test", pod="web")
+    assert await cluster.until(lambda: cluster.status("site")) == PLACES
     before = await cluster.pid()
     await cluster.crash()
     assert (await cluster.get("site.test")).pod == "web"
@@ -212,5 +220,6 @@ async def test_haproxy_serves_on_without_the_engine_and_the_next_one_adopts_it(
 
 async def test_the_files_of_the_edge_are_for_nobody_else(cluster: Cluster, pods: Any, make: Any) -> None:
     await cluster.serves("site.test", status=404)
+    await cluster.crash()  # or files come and go under our eyes
     for path in cluster.config.run_dir.rglob("*"):
         assert path.stat().st_mode & 0o077 == 0 or path.name == "haproxy.pid", path

@@ -67,15 +67,19 @@ async def test_timeouts_and_limits_change_without_a_reload(
     request.addfinalizer(silent.close)
     mute = make.service("mute", silent.sockets[0].getsockname()[:2])
     await edge.apply([make.ingress("a", ("a.test", "/", "Prefix", "web")), *web, *mute])
-    limits = {"proxy-body-size": "10", "proxy-read-timeout": "1"}
-    rules = [("a.test", "/", "Prefix", "web"), ("a.test", "/mute", "Prefix", "mute")]
-    step = await edge.apply([make.ingress("a", *rules, annotations=limits), *web, *mute])
+
+    def limited(body: str, seconds: str) -> list[Any]:
+        rules = [("a", "/", "web", {"proxy-body-size": body}), ("m", "/mute", "mute", {"proxy-read-timeout": seconds})]
+        return [make.ingress(name, ("a.test", path, "Prefix", service), annotations=annotations)
+                for name, path, service, annotations in rules]  # fmt: skip
+
+    step = await edge.apply([*limited("10", "1"), *web, *mute])
     assert isinstance(step, Reload)  # the first limit brings what counts bodies; those after it are values of a map
     long, short = {"Content-Length": "11"}, {"Content-Length": "0"}
     assert (await edge.get("a.test/", method="POST", headers=long)).status == 413
     assert (await edge.get("a.test/", method="POST", headers=short)).status == 200
     assert (await edge.get("a.test/mute")).status == 504
-    step = await edge.apply([make.ingress("a", *rules, annotations={"proxy-body-size": "12"}), *web, *mute])
+    step = await edge.apply([*limited("12", "2"), *web, *mute])
     assert isinstance(step, RuntimeCommands)
     assert (await edge.get("a.test/", method="POST", headers={"Content-Length": "13"})).status == 413
 
@@ -131,6 +135,6 @@ async def test_lines_come_from_each_of_them(any_edge: Any) -> None:
     server = await listen(edge.folder / "root" / "access.sock", Watching(traffic, None), None)
     await edge.apply([])
     await edge.get("a.test/")
-    await asyncio.wait_for(came.wait(), 10)
+    await asyncio.wait_for(came.wait(), 60)
     assert (traffic.requests, traffic.malformed) == (1, 0)
     server.close()
