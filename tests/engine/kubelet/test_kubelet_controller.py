@@ -159,7 +159,7 @@ async def test_a_failing_liveness_probe_restarts_the_container(world: World) -> 
         await world.until_event("Warning Unhealthy: Liveness probe failed: broken")
         await world.until_event("Normal Killing: Container app failed liveness probe, will be restarted")
         healthy = True
-        await world.until(lambda pod: restarts(pod) == 1)
+        await world.until(lambda pod: restarts(pod) >= 1)  # twice, if it was found broken once more meanwhile
 
 
 async def test_readiness_follows_the_probe(world: World) -> None:

@@ -1,8 +1,9 @@
 """Checks against real sockets, and when they are made."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 
@@ -29,6 +30,14 @@ async def server(serve: Serve) -> AsyncIterator[int]:
         listener.close()
 
 
+@contextmanager
+def nobody() -> Iterator[int]:
+    """A port that is taken and that nobody listens on."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
 def answer(text: str, seen: list[str] | None = None) -> Serve:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -39,7 +48,7 @@ def answer(text: str, seen: list[str] | None = None) -> Serve:
     return serve
 
 
-async def get(port: int, path: str = "/", timeout_seconds: float = 5, **changes: object) -> Result:
+async def get(port: int, path: str = "/", timeout_seconds: float = 60, **changes: object) -> Result:
     target = http.Target(scheme="HTTP", host="127.0.0.1", port=port, path=path, **changes)
     return await http.check(target, version="v1.34.0", timeout_seconds=timeout_seconds)
 
@@ -79,9 +88,8 @@ async def test_http_redirects_are_followed_on_the_same_host_only() -> None:
 
 
 async def test_http_failures_are_worded_as_go_words_them() -> None:
-    async with server(answer("")) as port:
-        pass
-    result = await get(port)
+    with nobody() as port:
+        result = await get(port)
     assert result == Result(
         False, f'Get "http://127.0.0.1:{port}/": dial tcp 127.0.0.1:{port}: connect: connection refused'
     )
@@ -96,8 +104,9 @@ async def test_http_failures_are_worded_as_go_words_them() -> None:
 
 async def test_tcp() -> None:
     async with server(answer("")) as port:
-        assert await tcp.check("127.0.0.1", port, timeout_seconds=5) == Result(True)
-    result = await tcp.check("127.0.0.1", port, timeout_seconds=5)
+        assert await tcp.check("127.0.0.1", port, timeout_seconds=60) == Result(True)
+    with nobody() as port:
+        result = await tcp.check("127.0.0.1", port, timeout_seconds=60)
     assert result == Result(False, f"dial tcp 127.0.0.1:{port}: connect: connection refused")
 
 
@@ -123,13 +132,13 @@ def grpc_answer(status: int) -> Serve:
 )
 async def test_grpc(status: int, expected: Result) -> None:
     async with server(grpc_answer(status)) as port:
-        found = await grpc.check("127.0.0.1", port, "x" * 200, version="v1", timeout_seconds=5)
+        found = await grpc.check("127.0.0.1", port, "x" * 200, version="v1", timeout_seconds=60)
     assert found == expected
 
 
 async def test_grpc_to_something_else_fails() -> None:
     async with server(answer("HTTP/1.1 400 Bad Request\n\n")) as port:
-        found = await grpc.check("127.0.0.1", port, "", version="v1", timeout_seconds=5)
+        found = await grpc.check("127.0.0.1", port, "", version="v1", timeout_seconds=60)
     assert not found.ok and "does not implement the grpc health protocol" in found.message
 
 

@@ -214,7 +214,9 @@ async def test_ports_forwarded_over_a_websocket(tmp_path: Path, offered: str) ->
 
     encoded = "base64" in offered
     async with kubelet(tmp_path) as node, asyncio.timeout(60), await asyncio.start_server(shout, "127.0.0.1") as pod:
-        port, closed = pod.sockets[0].getsockname()[1], _port_without_listener()
+        held = socket.socket()
+        held.bind(("127.0.0.1", 0))  # nobody listens there
+        port, closed = pod.sockets[0].getsockname()[1], held.getsockname()[1]
         lines = ["Upgrade: websocket", "Sec-WebSocket-Key: x", "Sec-WebSocket-Version: 13"]
         lines += [f"Sec-WebSocket-Protocol: {offered}"] if offered else []
         reader, writer, head = await node.upgrade(f"/portforward/default/box?ports={port},{closed}", *lines)
@@ -233,12 +235,7 @@ async def test_ports_forwarded_over_a_websocket(tmp_path: Path, offered: str) ->
         first, second = port.to_bytes(2, "little"), closed.to_bytes(2, "little")
         assert (got[0], got[1], got[2]) == (first + b"HELLO\n", first, second)
         assert got[3].startswith(second + f"error forwarding port {closed} to pod ".encode())
-
-
-def _port_without_listener() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        number: int = taken.getsockname()[1]
-        return number
+        held.close()
 
 
 async def test_requests_that_cannot_be_upgraded(tmp_path: Path) -> None:

@@ -18,6 +18,12 @@ RUNTIMES = candidates("auto")
 every = pytest.mark.parametrize("runtime", RUNTIMES, ids=[os.path.basename(each) or BUILT_IN for each in RUNTIMES])
 
 
+async def logged(node, id, *texts):
+    """Wait until one of the texts is in a container's log."""
+    while not any(text in node.log(id) for text in texts):
+        await asyncio.sleep(0.01)
+
+
 def use(node, runtime):
     node.runtime = Runtime(node.run_dir, node.socket, oci_runtime=runtime)
 
@@ -42,8 +48,9 @@ def test_ends(node, runtime):
         assert sorted(log.splitlines()) == ["err", "out"]
         state, _ = await node.run("k", "sh", "-c", "kill -9 $$; sleep 0.2; exit 3")
         assert state.exit_code == 3, "process 1 cannot kill itself"
-        await node.runtime.start(node.spec("t", "sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.01; done"))
-        await asyncio.sleep(0.1)
+        trap = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done"
+        await node.runtime.start(node.spec("t", "sh", "-c", trap))
+        await logged(node, "t", "ready")
         await node.runtime.signal("t", signal.SIGTERM)
         assert (await node.ended("t")).exit_code == 7
         state = await node.runtime.start(node.spec("n", "nothing"))
@@ -112,12 +119,14 @@ def test_sandbox_exec_and_terminal(node, runtime):
     async def body(node):
         use(node, runtime)
         await node.runtime.create_sandbox("s", "pod", share_processes=True)
-        await node.runtime.start(node.spec("a", "sh", "-c", "touch /dev/shm/x; exec sleep 1000", sandbox="s"))
+        script = "touch /dev/shm/x; echo touched; exec sleep 1000"
+        await node.runtime.start(node.spec("a", "sh", "-c", script, sandbox="s"))
+        await logged(node, "a", "touched")
         await node.runtime.start(node.spec("b", "sh", "-c", "tty; exec sleep 2000", sandbox="s", tty=True, stdin=True))
         result = await node.runtime.exec("b", ("sh", "-c", "ls /dev/shm; ps; hostname; exit 5"), env={"A": "1"})
         assert result.exit_code == 5 and b"sleep 1000" in result.stdout and b"pod" in result.stdout, result
         assert b"x" in result.stdout.split()
-        assert "/dev/pts/0" in node.log("b") or "/dev/console" in node.log("b")
+        await logged(node, "b", "/dev/pts/0", "/dev/console")
         await node.runtime.remove_sandbox("s")
         assert (await node.ended("b")).exit_code == 137
 

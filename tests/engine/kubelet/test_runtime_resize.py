@@ -43,7 +43,7 @@ def test_memory_that_is_in_use_is_not_taken_away(node):
         script = "head -c 30m /dev/zero > /dev/shm/held; echo holds; exec sleep 1000"
         await node.runtime.create_sandbox("s", "pod")
         await node.runtime.start(node.spec("c", "sh", "-c", script, sandbox="s", **group))
-        async with asyncio.timeout(patience.seconds(20)):
+        async with asyncio.timeout(patience.seconds(60)):
             while "holds" not in node.log("c"):
                 await asyncio.sleep(0.01)
         less, enough = (Limits(memory_bytes=megabytes << 20, cpu_shares=102) for megabytes in (16, 64))
