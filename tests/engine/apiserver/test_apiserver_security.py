@@ -89,7 +89,7 @@ async def test_half_open_connections_keep_nobody_waiting(secure: Any) -> None:
         if (
             number % 4 == 2
         ):  # what is no TLS at all is refused at once, the others when the handshake has taken too long
-            await asyncio.wait_for(ended(reader), 5)
+            await asyncio.wait_for(ended(reader), 60)
     for _, writer in opened:
         writer.close()
     assert (await ask(secure, READY))[0] == 200

@@ -86,7 +86,10 @@ async def test_a_broken_version_stops_and_the_old_one_serves_on(cluster: Cluster
     await cluster.change("web", image(BROKEN_IMAGE))
     found = await cluster.until(
         lambda: cluster.get(DEPLOYMENTS, "web"),
-        lambda obj: conditions(obj).get("Progressing") == ("False", "ProgressDeadlineExceeded"),
+        lambda obj: (
+            obj["status"]["observedGeneration"] == obj["metadata"]["generation"]
+            and conditions(obj).get("Progressing") == ("False", "ProgressDeadlineExceeded")
+        ),
         "deadline",
     )
     assert conditions(found)["Available"] == ("True", "MinimumReplicasAvailable")

@@ -62,14 +62,16 @@ async def test_rollouts(cluster: Cluster, kubectl: Kubectl) -> None:
     await kubectl("set", "image", "deployment/web", "nginx=nginx:2")
     await kubectl("annotate", "deployment/web", "kubernetes.io/change-cause=second")
     await kubectl("rollout", "status", "deployment/web")
-    history = await kubectl("rollout", "history", "deployment/web")
-    rows = [line.split() for line in history.splitlines() if line[:1].isdigit()]
-    assert rows == [["1", "<none>"], ["2", "second"]]
+
+    async def history() -> list[list[str]]:
+        lines = (await kubectl("rollout", "history", "deployment/web")).splitlines()
+        return [line.split() for line in lines if line[:1].isdigit()]
+
+    await cluster.until(history, lambda rows: rows == [["1", "<none>"], ["2", "second"]], "history")
     assert "nginx:1" in await kubectl("rollout", "history", "deployment/web", "--revision=1")
     assert "rolled back" in await kubectl("rollout", "undo", "deployment/web")
     await kubectl("rollout", "status", "deployment/web")
-    history = await kubectl("rollout", "history", "deployment/web")
-    assert [line.split()[0] for line in history.splitlines() if line[:1].isdigit()] == ["2", "3"]
+    assert [row[0] for row in await history()] == ["2", "3"]
     await kubectl("rollout", "restart", "deployment/web")
     await kubectl("rollout", "status", "deployment/web")
     await kubectl("scale", "deployment/web", "--replicas=3")

@@ -73,7 +73,7 @@ def dig() -> Dig:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
     async def ask(port: int, *arguments: str, server: str = "127.0.0.1") -> str:
-        options = (f"@{server}", "-p", str(port), "+time=3", "+tries=1", "+nocookie")
+        options = (f"@{server}", "-p", str(port), "+time=60", "+tries=1", "+nocookie")
         process = await asyncio.create_subprocess_exec("dig", *options, *arguments, stdout=asyncio.subprocess.PIPE)
         output, _ = await process.communicate()
         return output.decode()

@@ -44,6 +44,10 @@ async def rooms(client: ApiClient) -> AsyncIterator[None]:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+SOON = ("+time=3",)
+"""For questions that are asked again: before the address is served nobody answers."""
+
+
 async def until(call: Callable[[], Awaitable[Any]], wanted: Callable[[Any], bool]) -> Any:
     """What `call` gives, once it is what is wanted."""
     async with asyncio.timeout(60):
@@ -67,7 +71,7 @@ async def published(client: ApiClient) -> None:
 async def test_names_are_found_at_the_cluster_ip(client: ApiClient, rooms: None, dig: Dig) -> None:
     await published(client)
     await until(
-        lambda: dig(53, "+short", "dns-version.cluster.local", "TXT", server="10.96.0.10"), lambda o: "1.1" in o
+        lambda: dig(53, *SOON, "+short", "dns-version.cluster.local", "TXT", server="10.96.0.10"), lambda o: "1.1" in o
     )
     ports = [{"name": "http", "port": 80}]
     web = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "default"}}
@@ -75,12 +79,12 @@ async def test_names_are_found_at_the_cluster_ip(client: ApiClient, rooms: None,
     for transport in ("+tcp", "+notcp"):
         await until(
             lambda transport=transport: dig(  # type: ignore[misc]
-                53, "+short", transport, "web.default.svc.cluster.local", server="10.96.0.10"
+                53, *SOON, "+short", transport, "web.default.svc.cluster.local", server="10.96.0.10"
             ),
             lambda output: output.split() == [created["spec"]["clusterIP"]],
         )
     await client.delete(SERVICES, "web", namespace="default")
-    await until(lambda: dig(53, "web.default.svc.cluster.local", server="10.96.0.10"), lambda o: "NXDOMAIN" in o)
+    await until(lambda: dig(53, *SOON, "web.default.svc.cluster.local", server="10.96.0.10"), lambda o: "NXDOMAIN" in o)
 
 
 async def test_the_objects_look_like_any_clusters(client: ApiClient, rooms: None) -> None:

@@ -50,21 +50,21 @@ def foreign_nft(network: None) -> Any:
 AGENT = """
 import json, socket, sys, threading
 name = sys.argv[1]
+listener = socket.create_server(("0.0.0.0", 8080), backlog=64)
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("0.0.0.0", 8080))
 def tcp():
-    listener = socket.create_server(("0.0.0.0", 8080), backlog=64)
     while True:
         connection, peer = listener.accept()
         connection.sendall(f"{name} {peer[0]}".encode())
         connection.close()
 def udp():
-    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    server.bind(("0.0.0.0", 8080))
     while True:
         _, peer = server.recvfrom(100)
         server.sendto(f"{name} {peer[0]}".encode(), peer)
 def ask(kind, address, port, source_port):
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM) as client:
-        client.settimeout(2)
+        client.settimeout(60)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         client.bind(("", source_port))
         try:

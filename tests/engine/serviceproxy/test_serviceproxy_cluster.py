@@ -70,16 +70,16 @@ def endpoint_slice(*addresses: str) -> Raw:
 async def answered(address: str, port: int, expected: str) -> None:
     """Return once every one of a few connections is answered by `expected` (a pod's address or an error's name)."""
     async with asyncio.timeout(60):
-        while {await ask(address, port) for _ in range(4)} != {expected}:
+        while {await ask(address, port, 0.5) for _ in range(4)} != {expected}:
             await asyncio.sleep(0.005)
 
 
-async def ask(address: str, port: int) -> str:
+async def ask(address: str, port: int, seconds: float = 60) -> str:
     loop = asyncio.get_running_loop()
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
         sock.setblocking(False)
         try:
-            async with asyncio.timeout(0.5):
+            async with asyncio.timeout(seconds):
                 await loop.sock_connect(sock, (address, port))
                 return (await loop.sock_recv(sock, 100)).decode().split()[0]
         except (OSError, TimeoutError) as error:

@@ -50,7 +50,7 @@ def pool(pods: Any, affinity_seconds: int = 0) -> Pool:
 
 def ask_from_node(address: str, port: int) -> str:
     try:
-        with socket.create_connection((address, port), timeout=2) as connection:
+        with socket.create_connection((address, port), timeout=60) as connection:
             return connection.recv(100).decode()
     except OSError as error:
         return type(error).__name__
