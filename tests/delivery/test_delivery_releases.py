@@ -24,6 +24,7 @@ from fairway.delivery.releases.controller import run_releases
 from fairway.delivery.releases.create import ReleaseRefused, ReleaseWorld, create_release, releases_of
 from fairway.delivery.releases.follow import follow_release
 from fairway.delivery.releases.objects import Place
+from fairway.delivery.releases.opening import FrontDoor
 from fairway.delivery.releases.plan import Row
 from fairway.delivery.releases.repeat import promote, rollback
 from fairway.delivery.releases.retention import forget, retained_images
@@ -83,14 +84,34 @@ class World:
         return found
 
     @asynccontextmanager
-    async def working(self) -> AsyncIterator[None]:
+    async def working(self, door: FrontDoor | None = None, opening_seconds: float = 5.0) -> AsyncIterator[None]:
         """The controller runs until the end of the block."""
-        task = asyncio.create_task(run_releases(self.client, Config(self.folder), SystemClock()))
+        running = run_releases(self.client, Config(self.folder), SystemClock(), door, opening_seconds=opening_seconds)
+        task = asyncio.create_task(running)
         try:
             yield
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+class Door:
+    """A front door that leads where the test says."""
+
+    def __init__(self) -> None:
+        self.leads_to: frozenset[str] | None = frozenset()
+        self.certificates = True
+        self.left: set[str] = set()
+
+    def leaves(self, ingress: ObjectKey) -> bool:
+        return ingress.name in self.left
+
+    def certified(self, host: str) -> bool:
+        return self.certificates
+
+    def addresses(self, host: str, ingress: ObjectKey, service: ObjectKey) -> frozenset[str] | None:
+        assert (host, ingress, service) == ("site.example.com", PRODUCTION.key, PRODUCTION.key)
+        return self.leads_to
 
 
 @pytest.fixture
@@ -339,6 +360,60 @@ async def test_following_tells_the_story(world: World) -> None:
     assert "       0 of 1 pods ready" in bad
     assert any(line.startswith("-----> v2 failed: Deployment site: 0 of 1 pods") for line in bad)
     assert any(line.startswith("       pod:") for line in bad)
+
+
+async def test_it_is_live_when_the_front_door_leads_to_its_pods_and_to_no_others(world: World) -> None:
+    app = await world.app(domains=["site.example.com"])
+    door = Door()
+
+    async def waits(name: str, problem: str) -> None:
+        text = f"every pod is ready; waiting for the edge: site.example.com {problem}"
+        found = await world.cluster.until(
+            lambda: world.seen(name), lambda one: one is not None and one.status.message == text, text
+        )
+        assert found.status.phase == "Rolling"
+
+    async def pods() -> frozenset[str]:
+        found = await world.cluster.all(PODS, labels=PRODUCTION.selector)
+        return frozenset(one["status"]["podIP"] for one in found if "deletionTimestamp" not in one["metadata"])
+
+    async with world.working(door, opening_seconds=300):
+        first = await world.release(app)
+        await waits(first, "leads nowhere")
+        before = door.leads_to = await pods()
+        assert (await world.ended(first)).status.message == "every pod is ready"
+        second = await world.release(app, BETTER)
+        await waits(second, "leads to other pods")
+        door.leads_to, door.certificates = before | await pods(), False
+        await waits(second, "leads to other pods")
+        door.leads_to = await pods()
+        await waits(second, "has no certificate")
+        door.certificates = True
+        live = await world.ended(second)
+    assert [one.message for one in live.status.conditions if one.type == "Live"] == [""]
+
+
+async def test_a_front_door_that_does_not_open_is_told_and_others_are_not_waited_for(world: World) -> None:
+    door = Door()
+    app = await world.app(domains=["site.example.com"])
+    async with world.working(door, opening_seconds=0):
+        name = await world.release(app)
+        said = [line async for line in follow_release(world.client, SystemClock(), ObjectKey("default", name))]
+    assert said[-2:] == [
+        "-----> https://site.example.com is live (v1)",
+        "       the edge has not taken it yet: site.example.com leads nowhere",
+    ]
+    async with world.working(door, opening_seconds=300):
+        door.left.add("site")  # another controller's
+        await world.ended(await world.release(app, BETTER))
+        door.left.clear()
+        door.leads_to = None  # a redirect
+        await world.ended(await world.release(app, GOOD))
+        door.leads_to = frozenset()
+        app = await world.change(replicas=0)
+        await world.ended(await world.release(app, BETTER))
+        app = await world.change(replicas=1, domains=[])
+        await world.ended(await world.release(app, GOOD))
 
 
 @pytest.mark.parametrize(

@@ -41,17 +41,15 @@ def test_a_push_is_live_and_the_next_one_too_and_back_again(person: Person) -> N
     person.commit(site, "first", **{"index.html": "<h1>one</h1>", "about/index.html": "about"})
     said = person.push(site)
     assert "remote: -----> " in said and "site.corp.com" in said, said
-    person.shows("site.corp.com", "<h1>one</h1>")
+    person.is_live(said, "site.corp.com", "<h1>one</h1>")
     person.shows("site.corp.com", "about", "/about/")
     person.commit(site, "second", **{"index.html": "<h1>two</h1>"})
-    person.push(site)
-    person.shows("site.corp.com", "<h1>two</h1>")
+    person.is_live(person.push(site), "site.corp.com", "<h1>two</h1>")
     asked = ("git", "-c", "credential.interactive=never", "ls-remote", "fairway")
     elsewhere = {**os.environ, "GIT_SSL_CAINFO": "/etc/ssl/certs/ca-certificates.crt"}  # overrules what is configured
     done = subprocess.run(asked, cwd=site, env=elsewhere, capture_output=True, text=True, timeout=60, check=False)
     assert "refs/heads/main" in done.stdout, done.stderr
-    person.fairway("rollback", "marketing-site")
-    until(lambda: person.page("site.corp.com"), lambda text: text == "<h1>one</h1>", "the first version again")
+    person.is_live(person.fairway("rollback", "marketing-site"), "site.corp.com", "<h1>one</h1>")
     listed = person.fairway("releases", "marketing-site")
     assert "v3" in listed and "rollback of v1" in listed
     shown = person.fairway("app", "show", "marketing-site")

@@ -13,6 +13,7 @@ import pytest
 from fairway import edge as room
 from fairway.engine.apiserver import ApiServer
 from fairway.engine.apiserver import Config as ApiConfig
+from fairway.kube.api.meta import ObjectKey
 from fairway.kube.api.resource import ENDPOINT_SLICES, EVENTS, INGRESS_CLASSES, INGRESSES, SECRETS, SERVICES, Resource
 from fairway.kube.client.client import ApiClient
 from fairway.kube.client.errors import NotFound
@@ -44,11 +45,12 @@ class Cluster:
             status_addresses=("192.0.2.1", "edge.test"),
             threads=1,
         )
+        self.served = room.Served()
         self._ask = ask
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._task = asyncio.create_task(room.run(self.client, self.config, SystemClock()))
+        self._task = asyncio.create_task(room.run(self.client, self.config, SystemClock(), self.served))
 
     async def crash(self) -> None:
         """The room ends at once, as when its process is killed; HAProxy is not told."""
@@ -128,6 +130,46 @@ async def cluster(tmp_path: Path, make: Any) -> AsyncIterator[Cluster]:
         yield started
         await started.close()
     await api.stop()
+
+
+async def test_what_is_said_to_be_served_is(cluster: Cluster, pods: Any, make: Any) -> None:
+    site, web = ObjectKey("default", "site"), ObjectKey("default", "web")
+    old, new = await pods("old").start(), await pods("new").start("127.0.0.2")
+
+    async def leads_to(address: str) -> bool:
+        return cluster.served.addresses("site.test", site, web) == {address}
+
+    await cluster.create(*make.service("web", old), make.ingress("site", ("site.test", "/", "Prefix", "web")))
+    await cluster.until(lambda: leads_to(old[0]))
+    assert (await cluster.get("site.test")).pod == "old"
+    assert not cluster.served.certified("site.test")
+    (later,) = make.service("web", new)[1:]
+    later["metadata"]["name"] = f"web-{old[1]}"
+    await cluster.update(later)
+    await cluster.until(lambda: leads_to(new[0]))
+    assert (await cluster.get("site.test")).pod == "new"
+    await cluster.create(make.secret("site-tls", "site.test"))
+    others = make.ingress("others", ("others.test", "/", "Prefix", "web"))
+    others["spec"]["ingressClassName"] = "somebody-else"
+    for raw in (
+        make.ingress("site", ("site.test", "/", "Prefix", "web"), tls={"site-tls": ["site.test"]}),
+        make.ingress("away", ("away.test", "/", "Prefix", "web"), annotations={"permanent-redirect": "https://a.test"}),
+        others,
+    ):
+        del raw["metadata"]["creationTimestamp"]
+        await cluster.update(raw)
+
+    async def all_taken() -> bool:
+        others, away = ObjectKey("default", "others"), ObjectKey("default", "away")
+        return (
+            cluster.served.certified("site.test")
+            and cluster.served.leaves(others)
+            and cluster.served.addresses("away.test", away, web) is None
+        )
+
+    await cluster.until(all_taken)
+    assert not cluster.served.leaves(site)
+    assert cluster.served.addresses("site.test", ObjectKey("default", "other"), web) == frozenset()
 
 
 async def test_an_ingress_becomes_a_site_and_says_where_it_is(cluster: Cluster, pods: Any, make: Any) -> None:

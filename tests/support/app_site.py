@@ -132,6 +132,12 @@ class Person(msgspec.Struct, frozen=True):
             assert time.monotonic() < deadline, f"{host}{path} says {seen!r}, not {text!r}\n{self.cluster.log()}"
             time.sleep(0.02)
 
+    def is_live(self, said: str, host: str, text: str) -> None:
+        """Once a terminal has said that a version is live, the very next request gets it, or that was said too."""
+        seen = self.page(host)
+        assert "is live" in said and host in said, said
+        assert seen == text or "the edge has not taken it yet" in said, f"{host} says {seen!r}, not {text!r}: {said}"
+
     def page(self, host: str, path: str = "/") -> str:
         """What the site says over TLS, with the sites' own root trusted; "" when it does not answer well."""
         root = authority.paths(self.cluster.state_dir / "pki").certificate

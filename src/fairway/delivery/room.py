@@ -38,6 +38,7 @@ from fairway.delivery.pipelines.objects import HostAddresses
 from fairway.delivery.pipelines.room import Pipelines
 from fairway.delivery.releases.controller import run_releases
 from fairway.delivery.releases.follow import follow_release
+from fairway.delivery.releases.opening import FrontDoor
 from fairway.delivery.releases.world import ReleaseWorld
 from fairway.kube.api.meta import ObjectKey
 from fairway.kube.client.client import ApiClient
@@ -67,11 +68,12 @@ async def run(
     dialer: Dialer = dial,
     assemble: Assemble | None = None,
     host_addresses: HostAddresses | None = None,
+    door: FrontDoor | None = None,
 ) -> None:
     """Serve on a bound socket, which stays the caller's, until cancelled; `dialer` connects to registries.
 
     `assemble` makes base images in the node's own store, where there is one. `host_addresses` are those of a machine
-    that the node does not tell.
+    that the node does not tell. Without a `door` a Release is live as soon as its pods are ready.
 
     Raises OSError, ApiError, Unreachable.
     """
@@ -97,7 +99,7 @@ async def run(
             tasks.create_task(run_keyed("delivery-reports", room.reports.queue, room.reports.reconcile))
             tasks.create_task(room.pipelines.run())
             tasks.create_task(run_upkeep(room.repositories, clock))
-            tasks.create_task(run_releases(client, config, clock))
+            tasks.create_task(run_releases(client, config, clock, door))
             tasks.create_task(run_domains(client, clock, room.apps.host_freed))
     finally:
         await server.stop(1.0)

@@ -14,6 +14,7 @@ from fairway.edge.proxy import CertificateRefused, Proxy, expected
 from fairway.edge.render import Options, Rendered, render
 from fairway.edge.render.entries import Entries
 from fairway.edge.reporting import Reporter
+from fairway.edge.served import Served
 from fairway.edge.snapshot import Snapshot
 from fairway.edge.translate import Translation, translate
 from fairway.kube.client.client import ApiClient
@@ -61,6 +62,7 @@ class Controller:
         options: Options,
         addresses: tuple[str, ...],
         traffic: Traffic | None = None,
+        served: Served | None = None,
         leads: Callable[[], bool] = lambda: True,
         port_taken: ports.WhyNot = ports.why_not,
     ) -> None:
@@ -71,6 +73,8 @@ class Controller:
         self._clock = clock
         self._options = options
         self._traffic = traffic or Traffic()
+        self._served = served or Served()
+        self._served.begin(proxy)
         self._last = Translation()
         self._entries = Entries()
         self._port_taken = port_taken
@@ -129,6 +133,7 @@ class Controller:
             return wait_seconds
         await self._apply(step, running, desired)
         self._last = translation
+        self._served.see(translation)
         self._traffic.see(translation.groups.by_host, placement.names)
         self._count(step, started)
         return None

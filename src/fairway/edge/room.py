@@ -18,6 +18,7 @@ from fairway.edge.metrics import Traffic
 from fairway.edge.render import Options
 from fairway.edge.render.logging import LOG_SOCKET
 from fairway.edge.render.rendered import DEFAULT_CERTIFICATE
+from fairway.edge.served import Served
 from fairway.edge.sources import Sources
 from fairway.edge.translate.classes import CONTROLLER
 from fairway.kube.api.resource import INGRESS_CLASSES
@@ -37,8 +38,8 @@ _NOBODY = 65534
 _CLASSES = (("fairway", True), ("nginx", False))
 
 
-async def run(client: ApiClient, config: Config, clock: Clock) -> None:
-    """Serve until cancelled; HAProxy then goes on alone, and the next `run` adopts it.
+async def run(client: ApiClient, config: Config, clock: Clock, served: Served | None = None) -> None:
+    """Serve until cancelled; HAProxy then goes on alone, and the next `run` adopts it. `served` is told what it has.
 
     Raises HaproxyMissing when there is no usable binary, OSError when the directories cannot be written.
     """
@@ -57,6 +58,7 @@ async def run(client: ApiClient, config: Config, clock: Clock) -> None:
         options=options(config, proxy.version),
         addresses=config.status_addresses,
         traffic=traffic,
+        served=served,
         leads=(lambda: leadership.leads) if leadership else lambda: True,
     )
     async with observed(config, traffic, controller.counters), asyncio.TaskGroup() as tasks:

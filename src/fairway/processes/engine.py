@@ -122,11 +122,12 @@ async def serve(settings: Settings, upstream: tuple[str, ...], sockets: Handed) 
         "certificates": lambda: certificates.run(client, certificates.Config(settings.path / "pki"), clock),
         "registry": lambda: own_registry.run(client, settings, clock, broker.listen),
     }
+    served = edge.Served()
     if settings.delivery:
-        dialer = own_registry.dialer(broker.dial, settings)
-        rooms = {**rooms, "delivery": lambda: own_delivery.run(client, settings, clock, ready, dialer, broker)}
+        dialer, door = own_registry.dialer(broker.dial, settings), served if settings.edge else None
+        rooms = {**rooms, "delivery": lambda: own_delivery.run(client, settings, clock, ready, dialer, broker, door)}
     if settings.edge:
-        rooms = {**rooms, "edge": lambda: edge.run(client, _edge_config(settings, sockets), clock)}
+        rooms = {**rooms, "edge": lambda: edge.run(client, _edge_config(settings, sockets), clock, served)}
     try:
         async with asyncio.TaskGroup() as tasks:
             for name, run in rooms.items():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from fairway import edge
 from fairway.kube.client.client import ApiClient
 from fairway.processes import own_registry
 from fairway.processes.assembling import assembler
@@ -22,11 +23,17 @@ _TOKEN = "fairway-delivery"
 
 
 async def run(
-    client: ApiClient, settings: Settings, clock: Clock, ready: asyncio.Event, dialer: Dialer, broker: Broker
+    client: ApiClient,
+    settings: Settings,
+    clock: Clock,
+    ready: asyncio.Event,
+    dialer: Dialer,
+    broker: Broker,
+    door: edge.Served | None,
 ) -> None:
     """Serve until cancelled; only after the cluster is ready, whose start it would make slower. Raises OSError.
 
-    `dialer` leads to registries, to the cluster's own too.
+    `dialer` leads to registries, to the cluster's own too; `door` knows what the cluster's own edge serves.
     """
     await ready.wait()
     from fairway import delivery  # its modules are not needed to start a cluster either
@@ -50,7 +57,7 @@ async def run(
         images_dir=settings.path / "images",
     )
     with listener(_ADDRESS, _PORT) as sock:
-        await serve(client, config, clock, sock, dialer, assembler(broker), broker.addresses)
+        await serve(client, config, clock, sock, dialer, assembler(broker), broker.addresses, door)
 
 
 def credentials(state_dir: Path, registry: str) -> Path:

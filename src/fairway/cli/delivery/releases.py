@@ -12,6 +12,7 @@ from fairway.delivery.kinds.apps import App, environments
 from fairway.delivery.kinds.releases import Release
 from fairway.delivery.kinds.resources import RELEASES
 from fairway.delivery.releases import repeat
+from fairway.delivery.releases.follow import remark
 from fairway.delivery.releases.objects import Place
 from fairway.delivery.releases.world import ReleaseRefused
 from fairway.kube.api.noun import decode
@@ -108,6 +109,8 @@ async def _wait(cluster: Cluster, app: App, name: str, arguments: argparse.Names
             terminal.ok(
                 f"v{release.spec.number} is live {terminal.paint(url(app, release.spec.environment), 'cyan')}".rstrip()
             )
+            if late := remark(release):
+                terminal.warn(f"the edge has not taken it yet: {late}")
             return 0
         if release.status.phase in ("Failed", "Superseded"):
             terminal.fail(f"v{release.spec.number}: {release.status.phase}: {release.status.message}")

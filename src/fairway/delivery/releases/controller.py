@@ -15,6 +15,7 @@ from fairway.delivery.releases.create import place_of_release
 from fairway.delivery.releases.diagnosis import crash_loop, diagnose
 from fairway.delivery.releases.freeze import hidden_values
 from fairway.delivery.releases.objects import Live, Name, Place, name_of, place_of
+from fairway.delivery.releases.opening import FrontDoor, Opening
 from fairway.delivery.releases.plan import POLICY, REFUSED, Row
 from fairway.delivery.releases.repeat import repeat
 from fairway.delivery.releases.report import Report
@@ -36,15 +37,28 @@ from fairway.toolkit.clock import Clock
 BY_PLACE = "place"
 ROOM = "delivery-releases"
 _LOOK_SECONDS = 2.0
+OPENING_SECONDS = 5.0
+_OPENING_LOOK_SECONDS = 0.02
+_OPENING_TOLD_SECONDS = 1.0
 log = logs.get("delivery")
 Raw = dict[str, Any]
 # StatefulSets, DaemonSets and Jobs have no deadline of their own: they get the App's for each pod, and this.
 _PATIENCE_SECONDS = 30
 
 
-async def run_releases(client: ApiClient, config: Config, clock: Clock) -> None:
-    """Keep every environment at its newest Release until cancelled."""
-    controller = ReleaseController(client, clock)
+async def run_releases(
+    client: ApiClient,
+    config: Config,
+    clock: Clock,
+    door: FrontDoor | None = None,
+    *,
+    opening_seconds: float = OPENING_SECONDS,
+) -> None:
+    """Keep every environment at its newest Release until cancelled.
+
+    A Release whose pods are ready waits so long at most for a `door` that leads to them, then it is live with a remark.
+    """
+    controller = ReleaseController(client, clock, door, opening_seconds)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(run_reflectors(*controller.reflectors))
         await wait_synced(*controller.reflectors)
@@ -55,12 +69,17 @@ async def run_releases(client: ApiClient, config: Config, clock: Clock) -> None:
 class ReleaseController:
     """Reads caches, asks `plan` and `status`, and does what they say."""
 
-    def __init__(self, client: ApiClient, clock: Clock) -> None:
+    def __init__(
+        self, client: ApiClient, clock: Clock, door: FrontDoor | None = None, opening_seconds: float = OPENING_SECONDS
+    ) -> None:
         self.queue: WorkQueue[Place] = WorkQueue()
         self._client = client
         self._clock = clock
         self._report = Report(client, clock)
         self._applier = Applier(client)
+        self._opening = Opening(client, door)
+        self._opening_seconds = opening_seconds
+        self._ready_since: dict[str, float] = {}  # by the uid of a Release
         by_place = {BY_PLACE: lambda release: (str(place_of_release(release)),)}
         self._releases = Reflector(client, RELEASES, Release, clock, indexes=by_place)
         self._apps = Reflector(client, APPS, App, clock)
@@ -155,8 +174,8 @@ class ReleaseController:
             await self._diagnosed(place, release, row, now.reason, now.failed)
             return None
         if now.done:
-            await self._report.live(release)
-            return None
+            return await self._open(release)
+        self._ready_since.pop(release.metadata.uid, None)
         left = self._seconds_left(release, app, now)
         if left is not None and left <= 0:
             await self._diagnosed(place, release, row, "DeadlineExceeded", f"{status.message(now)} in time")
@@ -167,6 +186,20 @@ class ReleaseController:
         if (text := status.message(now)) != release.status.message:
             await self._report.patch(release, {"message": text})
         return _LOOK_SECONDS if left is None else min(left, _LOOK_SECONDS)
+
+    async def _open(self, release: Release) -> float | None:
+        """Every pod is ready; it is live when people get there."""
+        uid, now_seconds = release.metadata.uid, self._clock.monotonic()
+        waited_seconds = now_seconds - self._ready_since.setdefault(uid, now_seconds)
+        problem = await self._opening.problem(release)
+        if not problem or waited_seconds >= self._opening_seconds:
+            await self._report.live(release, problem)
+            self._ready_since.pop(uid, None)
+            return None
+        text = f"every pod is ready; waiting for the edge: {problem}"
+        if waited_seconds >= _OPENING_TOLD_SECONDS and text != release.status.message:
+            await self._report.patch(release, {"message": text})
+        return _OPENING_LOOK_SECONDS + waited_seconds / 10
 
     async def _keep(self, place: Place, app: App, row: Row, release: Release) -> float | None:
         """What is live stays as it was released, but for what people changed on purpose."""
@@ -298,6 +331,7 @@ class ReleaseController:
             self.queue.add(place_of_release(release))
         if old is not None and new is None:
             self._applied.pop(old.metadata.uid, None)
+            self._ready_since.pop(old.metadata.uid, None)
             self._tidied.discard(old.metadata.uid)
 
     def _app_changed(self, key: ObjectKey, old: App | None, new: App | None) -> None:

@@ -51,7 +51,14 @@ def verdict(release: Release, url_suffix: str = "") -> tuple[str, ...]:
     urls = [f"https://{host}{url_suffix}" for host in hosts_of(release.spec.manifests) if not host.startswith("*.")]
     if not urls:
         return (f"{HEADING}{version} is live in {release.spec.environment}; it has no domain",)
-    return tuple(f"{HEADING}{url} is live ({version})" for url in urls)
+    late = remark(release)
+    told = (f"{INDENT}the edge has not taken it yet: {printable(late)}",) if late else ()
+    return (*(f"{HEADING}{url} is live ({version})" for url in urls), *told)
+
+
+def remark(release: Release) -> str:
+    """Why people may not have got to a live Release when it was said to be live; "" when they did."""
+    return next((one.message for one in release.status.conditions if one.type == "Live"), "")
 
 
 def explained(diagnosis: Diagnosis | None) -> tuple[str, ...]:

@@ -26,20 +26,21 @@ class Report:
         self._clock = clock
         self._events = EventRecorder(client, "fairway-delivery", clock)
 
-    async def live(self, release: Release) -> None:
-        """Every pod is ready."""
+    async def live(self, release: Release, remark: str = "") -> None:
+        """Every pod is ready; `remark` is why people may not get there yet."""
         now = timestamp(self._clock.now())
-        condition = {"type": "Live", "status": "True", "reason": "RolledOut", "message": "", "lastTransitionTime": now}
+        told = f"; the edge has not taken it yet: {remark}" if remark else ""
+        condition = {"type": "Live", "status": "True", "reason": "RolledOut", "lastTransitionTime": now}
         patch = {
             "phase": "Live",
             "reason": "RolledOut",
-            "message": "every pod is ready",
+            "message": f"every pod is ready{told}",
             "finishedAt": now,
-            "conditions": [condition],
+            "conditions": [{**condition, "message": remark}],
         }
         if await self.patch(release, patch) is not None:
-            log.info("live", release=release.metadata.key, seconds=self._age(release))
-            await self.tell(release, "Normal", "Live", f"v{release.spec.number} is live")
+            log.info("live", release=release.metadata.key, seconds=self._age(release), remark=remark or None)
+            await self.tell(release, "Normal", "Live", f"v{release.spec.number} is live{told}")
 
     async def failed(
         self, release: Release, row: Row, reason: str, text: str, diagnosis: Diagnosis | None = None
