@@ -3,11 +3,12 @@
 from typing import Any
 
 import msgspec
+import pytest
 
 from fairway.delivery.apps.plan import Deploy, Forget, Reconfigure, StartRun, plan
 from fairway.delivery.apps.snapshot import Head, Snapshot
 from fairway.delivery.apps.status import status
-from fairway.delivery.kinds.apps import App, AppSpec, AppStatus, Environment, History
+from fairway.delivery.kinds.apps import App, AppSpec, AppStatus, Environment, History, Variable
 from fairway.delivery.kinds.apps import Deploy as DeploySpec
 from fairway.delivery.kinds.releases import Release, ReleaseSpec, ReleaseStatus
 from fairway.delivery.kinds.runs import PipelineRun, PipelineRunSpec, PipelineRunStatus
@@ -180,3 +181,44 @@ def test_the_status_says_where_it_stands() -> None:
     assert status(failed, {}, "", "", now).phase == "Failed"
     refused = status(live, {"Released": "Secret x is missing"}, "", "", now)
     assert (refused.phase, refused.observed_generation) == ("Failed", 1)
+
+
+JOBS = "jobs of the pipeline made the objects of production (site-v1); set"
+
+
+@pytest.mark.parametrize(
+    ("spec", "newest", "told"),
+    [
+        ({"replicas": 3}, {}, ""),
+        (
+            {"replicas": 3, "env": (Variable("A", "1"),), "secrets": ("vault",)},
+            {"adopted": True},
+            f"spec.replicas: 3: {JOBS} spec.replicas in the manifest that the job applies, and push; "
+            f"spec.env: A: {JOBS} them in the manifest that the job applies, and push; "
+            f"spec.secrets: vault: {JOBS} them in the manifest that the job applies, and push",
+        ),
+        (
+            {"environments": (Environment(replicas=2),), "deploy": DeploySpec(mode="kustomize", path="k8s")},
+            {},
+            'spec.environments[0].replicas: 2: spec.deploy.mode kustomize takes the objects from the repository ("k8s")'
+            "; set spec.replicas in the manifest there, and push",
+        ),
+        (
+            {"environments": (Environment(env=(Variable("A", "1"),)),), "deploy": DeploySpec(mode="helm")},
+            {"configuration": "site-env-1", "manifests": ({"kind": "Service"},)},
+            'spec.environments[0].env: A: spec.deploy.mode helm takes the objects from the repository ("."), and none '
+            "takes the variables; give the container "
+            "`envFrom: [{secretRef: {name: {{ .Values.fairway.configuration }}}}]`, and push",
+        ),
+        (
+            {"env": (Variable("A", "1"),), "deploy": DeploySpec(mode="manifests")},
+            {"configuration": "site-env-1", "manifests": ({"spec": {"name": "site-env-1"}},)},
+            "",
+        ),
+    ],
+)
+def test_wishes_that_reach_nothing_are_named(spec: dict[str, Any], newest: dict[str, Any], told: str) -> None:
+    before = release(1, 1)
+    before = msgspec.structs.replace(before, spec=msgspec.structs.replace(before.spec, **newest))
+    found = status(Snapshot(app(**spec), Head(ONE), (run(1, ONE),), (before,)), {}, "", "", FakeClock().now())
+    assert [one.message for one in found.conditions if one.type == "Configured"] == ([told] if told else [])

@@ -179,6 +179,21 @@ def test_what_the_kubectl_job_applied_is_a_release(person: Person, harbor: Harbo
     assert second[:8] in listed and "v1" in listed
 
 
+def test_wishes_that_do_not_reach_what_jobs_made_are_refused(person: Person, harbor: Harbor, shop: Path) -> None:
+    for command in (("scale", "marketing-site", "3"), ("env", "marketing-site", "COLOUR=blue")):
+        said = person.fairway(*command, "-n", SPACE, check=False)
+        assert "jobs of the pipeline made the objects of production" in said and "and push" in said, said
+    place = ("app", "marketing-site", "-n", SPACE)
+    assert "blue" not in person.cluster.kubectl("get", *place, "-o", "json")
+
+    def wish(replicas: int) -> Any:
+        person.cluster.kubectl("patch", *place, "--type=merge", "-p", json.dumps({"spec": {"replicas": replicas}}))
+        return lambda: person.fairway("app", "show", "marketing-site", "-n", SPACE)
+
+    waited(wish(3), lambda shown: "spec.replicas: 3: jobs of the pipeline" in shown, "the condition")
+    waited(wish(1), lambda shown: "Configured" not in shown, "no condition")
+
+
 def test_going_back_applies_the_older_objects_by_digest(person: Person, shop: Path) -> None:
     person.fairway("rollback", "marketing-site", "-n", SPACE)
     waited(lambda: person.page("site.corp.com"), lambda page: page == "<h1>one</h1>\n", "the first version")

@@ -17,6 +17,7 @@ from fairway.delivery.kinds.apps import App, environments
 from fairway.delivery.kinds.releases import Release
 from fairway.delivery.kinds.resources import APPS, PIPELINE_RUNS, PRODUCTION, RELEASES
 from fairway.delivery.kinds.runs import PipelineRun
+from fairway.delivery.releases import reach
 from fairway.kube.api.noun import decode
 from fairway.kube.api.resource import SECRETS
 from fairway.kube.client.errors import AlreadyExists, Conflict, NotFound
@@ -147,11 +148,17 @@ async def delete(cluster: Cluster, arguments: argparse.Namespace) -> int:
 async def scale(cluster: Cluster, arguments: argparse.Namespace) -> int:
     """Another number of replicas: a new Release with the same image."""
     app = await read(cluster, arguments.name)
-    await _change(cluster, app, arguments.environment, lambda target: target.update(replicas=arguments.replicas))
-    terminal.ok(
-        f"{arguments.name} will have {counted(arguments.replicas, 'replica')} in {arguments.environment or first(app)}"
-    )
+    name = checked(app, arguments.environment)
+    if why := reach.replicas(app, name, await _newest(cluster, app, name)):
+        raise Mistake(f"replicas: {arguments.replicas} has no effect: {why}")
+    await _change(cluster, app, name, lambda target: target.update(replicas=arguments.replicas))
+    terminal.ok(f"{arguments.name} will have {counted(arguments.replicas, 'replica')} in {name}")
     return 0
+
+
+async def _newest(cluster: Cluster, app: App, environment: str) -> Release | None:
+    found = await releases_of(cluster, app.metadata.name)
+    return next((one for one in reversed(found) if one.spec.environment == environment), None)
 
 
 def first(app: App) -> str:
@@ -194,6 +201,8 @@ async def env(cluster: Cluster, arguments: argparse.Namespace) -> int:
     app = await read(cluster, arguments.name)
     name = checked(app, arguments.environment)
     environment = next(one for one in environments(app) if one.name == name)
+    if arguments.set:
+        await _check_reach(cluster, app, name, arguments.set)
     if arguments.secret:
         return await _secret(cluster, app, name, arguments)
     if not arguments.set and not arguments.unset:
@@ -220,6 +229,19 @@ async def env(cluster: Cluster, arguments: argparse.Namespace) -> int:
     await _change(cluster, app, name, change)
     terminal.ok(f"{name}: {counted(len(wanted), 'variable')}; a new Release brings them to the pods")
     return 0
+
+
+async def _check_reach(cluster: Cluster, app: App, environment: str, texts: list[str]) -> None:
+    """Raises Mistake for variables that jobs' objects cannot get; says how own manifests get them."""
+    newest = await _newest(cluster, app, environment)
+    why = reach.variables(app, environment, newest)
+    if why and newest is not None and newest.spec.adopted:
+        names = ", ".join(text.partition("=")[0] for text in texts)
+        raise Mistake(f"env: {names} has no effect: {why}")
+    if why:
+        terminal.warn(why)
+    elif app.spec.deploy.mode != "generated" and (newest is None or not newest.spec.configuration):
+        terminal.warn(f"own manifests have to take the variables: {reach.how_to_take(app)}")
 
 
 async def _secret(cluster: Cluster, app: App, environment: str, arguments: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from fairway.delivery.apps.snapshot import Snapshot
 from fairway.delivery.kinds.apps import AppStatus
+from fairway.delivery.releases import reach
 from fairway.kube.api.meta import Condition
 
 _RUNNING = ("", "Queued", "Running")
@@ -80,7 +81,7 @@ def _conditions(seen: Snapshot, problems: dict[str, str], now: datetime) -> tupl
     before = {one.type: one for one in seen.app.status.conditions}
     found = []
     kinds = ("SourceReady", "DomainsReady", "Built", "Released")
-    told = [*zip(kinds, verdicts, strict=True), *_hook(seen)]
+    told = [*zip(kinds, verdicts, strict=True), *_hook(seen), *_configured(seen)]
     for kind, (state, reason, message) in told:
         old = before.get(kind)
         since = old.last_transition_time if old is not None and old.status == state else now.replace(microsecond=0)
@@ -97,6 +98,12 @@ def _hook(seen: Snapshot) -> list[tuple[str, tuple[str, str, str]]]:
         return [("HookReady", (hook.status, hook.reason, hook.message))]
     before = [one for one in seen.app.status.conditions if one.type == "HookReady"]
     return [("HookReady", (one.status, one.reason, one.message)) for one in before]
+
+
+def _configured(seen: Snapshot) -> list[tuple[str, tuple[str, str, str]]]:
+    """Only Apps with wishes that have no effect have this condition."""
+    found = [text for one in seen.environments for text in reach.unmet(seen.app, one, seen.newest_release(one.name))]
+    return [("Configured", ("False", "NotApplied", "; ".join(found)))] if found else []
 
 
 def _source(seen: Snapshot, problems: dict[str, str]) -> tuple[str, str, str]:
