@@ -1,5 +1,10 @@
 """Options may stand anywhere."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from fairway.cli.parsing import Parser
@@ -31,3 +36,15 @@ def test_an_option_between_any_number_of_arguments_changes_nothing() -> None:
         "secret": True,
     }
     assert parser.parse_args(["env", "shop"]).set == []
+
+
+@pytest.mark.parametrize("command", ["app --help", "image ls --state-dir", "edge explain a.test -f"])
+def test_a_closed_pipe_ends_a_command_quietly(command: str, tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    (tmp_path / "none.yaml").touch()
+    more = {"explain": [str(tmp_path / "none.yaml")], "ls": [str(tmp_path)]}.get(command.split()[1], [])
+    asked = [sys.executable, "-m", "fairway.processes.main", *command.split(), *more]
+    done = subprocess.run(asked, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")

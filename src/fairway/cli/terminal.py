@@ -1,16 +1,52 @@
 """Colours, marks and tables: plain text where nobody looks."""
 
+import io
 import os
 import re
 import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 _GAP = "   "
 _COLUMN_WIDTH_MIN = 10
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
+
+
+NOBODY_READS = 141
+"""The exit code of a program that wrote into a closed pipe: 128 and SIGPIPE, as shells say it."""
+
+
+class _Output(io.FileIO):
+    """Ends the program when nobody reads any more. No handler of OSError takes that for a failure of the command."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            silence()
+            raise SystemExit(NOBODY_READS) from None
+
+
+def end_when_nobody_reads() -> None:
+    """From now on the program ends quietly when its standard output is a pipe that is closed, as by `head -1`."""
+    before = sys.stdout
+    if not isinstance(before, io.TextIOWrapper):
+        return  # there is none, or it is nobody's pipe
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(_Output(before.fileno(), "wb", closefd=False)),
+        encoding=before.encoding,
+        errors=before.errors,
+        line_buffering=before.line_buffering or before.write_through,
+    )
+
+
+def silence() -> None:
+    """What is still printed goes nowhere."""
+    nothing = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(nothing, 1)
+    os.close(nothing)
 
 
 def colourful(stream: TextIO) -> bool:

@@ -11,20 +11,30 @@ from fairway.cli import terminal
 from fairway.cli.parsing import Parser
 from fairway.toolkit import linux
 
+_LIVE_ON = (["up"], ["demo"])  # what they start is wanted although nobody reads what they say
 _OF_THE_CLUSTER = frozenset(("up", "down", "status", "doctor", "trust", "backup", "restore"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     words = sys.argv[1:] if argv is None else list(argv)
-    arguments = _parser(words[0] if words else "").parse_args(words)
+    if argv is None and words[:1] not in _LIVE_ON:
+        terminal.end_when_nobody_reads()
     try:
-        code: int = _inside(arguments) if _needs_root(arguments) else arguments.run(arguments)
+        try:
+            return _run(words)
+        finally:
+            print(end="", flush=True)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader is gone; Python must not complain at exit
-        return 141
+        terminal.silence()  # Python must not complain at exit
+        return terminal.NOBODY_READS
+
+
+def _run(words: Sequence[str]) -> int:
+    arguments = _parser(words[0] if words else "").parse_args(words)
+    code: int = _inside(arguments) if _needs_root(arguments) else arguments.run(arguments)
     return code
 
 
@@ -47,6 +57,8 @@ def _inside(arguments: argparse.Namespace) -> int:
     code = 1
     try:
         code = arguments.run(arguments)
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 1
     finally:
         sys.stdout.flush()
         os._exit(code)

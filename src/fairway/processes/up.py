@@ -205,7 +205,7 @@ def _detached(settings: Settings) -> int:
             try:
                 progress.notice(word.strip())
             except BrokenPipeError:  # as by `up --detach | head -1`: the cluster is wanted all the same
-                _silence()
+                terminal.silence()
             if progress.ready:
                 return 0
     _, status = os.waitpid(pid, 0)
@@ -232,13 +232,6 @@ def _background(settings: Settings, report: int) -> int:
             _leave_terminal(settings.log_file)
 
     return _launch(settings, tell)
-
-
-def _silence() -> None:
-    """Nobody reads our standard output any more: what is still printed goes nowhere."""
-    nothing = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-    os.dup2(nothing, 1)
-    os.close(nothing)
 
 
 def _leave_terminal(log_file: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from fairway.cli import terminal
-from fairway.cli.delivery import bases, deploy, endpoint
+from fairway.cli.delivery import deploy, endpoint
 from fairway.cli.delivery.cluster import Cluster, Mistake
 from fairway.delivery.kinds.resources import APPS
 from fairway.kube.client.errors import AlreadyExists, NotFound
@@ -56,7 +56,6 @@ async def create(cluster: Cluster, arguments: argparse.Namespace) -> int:
         print(yaml.safe_dump(raw, sort_keys=False), end="")
         return 0
     await endpoint.find(cluster)  # the kind is known before the endpoint is
-    await bases.ensure(cluster)
     try:
         await cluster.client.create(APPS, raw)
     except AlreadyExists:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fairway.cli import git, terminal
-from fairway.cli.delivery import bases, endpoint
+from fairway.cli.delivery import endpoint
 from fairway.cli.delivery.apps import read, releases_of, runs_of
 from fairway.cli.delivery.cluster import Cluster, Mistake
 from fairway.delivery.kinds.apps import App, environments
@@ -55,7 +55,6 @@ async def deploy(cluster: Cluster, arguments: argparse.Namespace) -> int:
     if not folder.is_dir():
         raise Mistake(f"{folder} is no folder")
     name = arguments.app or _name_of(folder)
-    await bases.ensure(cluster)
     app = await _app(cluster, name, arguments.domain)
     url = await _git_url(cluster, name)
     place = await endpoint.find(cluster)
