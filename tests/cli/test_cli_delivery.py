@@ -89,6 +89,12 @@ def test_a_table_gives_way_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((60, 24)))
     lines = terminal.table(headers, rows, shorten=("MESSAGE", "WHY")).splitlines()
     assert max(map(len, lines)) <= 60 and "…" in lines[1] and lines[1].endswith("3m")
+    bold = terminal.table(headers, [("shop-1", f"\x1b[1m{'x' * 60}\x1b[0m", "", "3m")], shorten=("MESSAGE",))
+    assert "xx…\x1b[0m   " in bold, "the colour ends with its text"
+    assert max(map(terminal.width, bold.splitlines())) <= 60
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((24, 24)))
+    left = terminal.table(headers, rows, shorten=("MESSAGE", "WHY"), spare=("WHY", "MESSAGE")).splitlines()
+    assert left == ["RUN      AGE", "shop-1   3m"], "neither would say anything: both are left out"
 
 
 @pytest.mark.parametrize(

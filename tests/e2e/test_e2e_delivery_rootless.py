@@ -89,7 +89,7 @@ def page(instance: Cluster) -> str:
 def test_push_live_and_back_without_root(rootless: Cluster) -> None:
     site = rootless.state_dir.parent / "site"
     ran(rootless, site.parent, "git", "init", "--quiet", "--initial-branch=main", str(site))
-    rootless.apply(APP)  # by no command of ours that would have made the base image
+    rootless.apply(APP)
     said(rootless, "app", "remote", "site")
     first = pushed(rootless, "one")
     assert "making base nginx" in first and "is live (v1)" in first

@@ -69,34 +69,49 @@ def width(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in _STYLE.sub("", text))
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[str]], shorten: Sequence[str] = ()) -> str:
+def table(
+    headers: Sequence[str], rows: Iterable[Sequence[str]], shorten: Sequence[str] = (), spare: Sequence[str] = ()
+) -> str:
     """Columns as kubectl prints them: padded with three blanks, no lines.
 
-    On a terminal that is too narrow the columns named in `shorten` give way, the widest first.
+    On a terminal that is too narrow the columns named in `shorten` give way, the widest first; where that is not
+    enough, those named in `spare` are left out, one after the other.
     """
     lines = [list(headers), *(list(row) for row in rows)]
     widths = [max(width(line[column]) for line in lines) for column in range(len(headers))]
+    columns = list(range(len(headers)))
     if sys.stdout.isatty():
-        _squeeze(widths, [headers.index(name) for name in shorten], shutil.get_terminal_size().columns)
-    return "\n".join(_line(line, widths) for line in lines)
+        available = shutil.get_terminal_size().columns
+        for left_out in range(len(spare) + 1):
+            columns = [column for column, name in enumerate(headers) if name not in spare[:left_out]]
+            if _squeeze(fitting := list(widths), columns, [headers.index(name) for name in shorten], available):
+                break
+        widths = fitting
+    return "\n".join(
+        _line([line[column] for column in columns], [widths[column] for column in columns]) for line in lines
+    )
 
 
-def _squeeze(widths: list[int], columns: Sequence[int], available: int) -> None:
-    """Take from the widest of some columns until all of them fit, or none of them has anything left to give."""
-    while sum(widths) + len(_GAP) * (len(widths) - 1) > available:
-        widest = max(columns, key=lambda column: widths[column], default=None)
+def _squeeze(widths: list[int], columns: Sequence[int], shorten: Sequence[int], available: int) -> bool:
+    """Take from the widest of some columns until all fit, or none has anything left to give; whether they fit."""
+    while sum(widths[column] for column in columns) + len(_GAP) * (len(columns) - 1) > available:
+        widest = max(
+            (column for column in shorten if column in columns), key=lambda column: widths[column], default=None
+        )
         if widest is None or widths[widest] <= _COLUMN_WIDTH_MIN:
-            return
+            return False
         widths[widest] -= 1
+    return True
 
 
 def _cut(text: str, columns: int) -> str:
-    """A text without colours that takes no more than so many columns."""
+    """What of a text takes no more than so many columns, in its colour."""
     if width(text) <= columns:
         return text
-    while text and width(text) > columns - 1:
-        text = text[:-1]
-    return f"{text}…"
+    style, plain = _STYLE.match(text), _STYLE.sub("", text)
+    while plain and width(plain) > columns - 1:
+        plain = plain[:-1]
+    return f"{style[0]}{plain}…\x1b[0m" if style else f"{plain}…"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

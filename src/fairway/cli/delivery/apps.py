@@ -85,7 +85,7 @@ async def list_(cluster: Cluster, arguments: argparse.Namespace) -> int:
         for app in apps
     ]
     headers = (*(("NAMESPACE",) if arguments.all_namespaces else ()), "NAME", "STATUS", "URL", "COMMIT", "LIVE", "AGE")
-    print(terminal.table(headers, rows, shorten=("LIVE", "NAME")))
+    print(terminal.table(headers, rows, shorten=("LIVE", "NAME"), spare=("COMMIT", "LIVE")))
     return 0
 
 

@@ -56,7 +56,10 @@ async def _list(cluster: Cluster, app: str) -> int:
     ]
     print(
         terminal.table(
-            ("RUN", "STATUS", "COMMIT", "MESSAGE", "WHY", "STEPS", "TOOK", "AGE"), rows, shorten=("WHY", "MESSAGE")
+            ("RUN", "STATUS", "COMMIT", "MESSAGE", "WHY", "STEPS", "TOOK", "AGE"),
+            rows,
+            shorten=("WHY", "MESSAGE"),
+            spare=("COMMIT", "WHY", "MESSAGE"),
         )
     )
     return 0

@@ -44,7 +44,12 @@ async def list_(cluster: Cluster, arguments: argparse.Namespace) -> int:
         for one in reversed(found)
     ]
     print(
-        terminal.table(("RELEASE", "ENVIRONMENT", "STATUS", "COMMIT", "WHY", "BY", "AGE"), rows, shorten=("BY", "WHY"))
+        terminal.table(
+            ("RELEASE", "ENVIRONMENT", "STATUS", "COMMIT", "WHY", "BY", "AGE"),
+            rows,
+            shorten=("BY", "WHY"),
+            spare=("BY", "COMMIT"),
+        )
     )
     for one in found:
         if one.status.phase == "Failed" and one is found[-1]:
