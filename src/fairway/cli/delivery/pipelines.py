@@ -41,6 +41,9 @@ async def _list(cluster: Cluster, app: str) -> int:
             raise
     found = await cluster.client.list(PIPELINE_RUNS, cluster.namespace, fields=fields)
     runs = sorted((decode(PipelineRun, raw) for raw in found.items), key=_began, reverse=True)
+    if not runs:
+        print("No runs yet: a push starts one")
+        return 0
     rows = [
         (
             terminal.paint(run.metadata.name, "bold"),
