@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import shared
 from foreign_suites import CONTAINER_TESTS, HERE, PYTEST, SUITES, passes
 from live_api import Live
+from space import Kubectl
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]  # the first test installs the clients
 
@@ -94,14 +96,15 @@ def test_helm(real: Live, suites: Any) -> None:
 def test_kustomize(real_cluster: cluster.Cluster, tmp_path: Path) -> None:
     """Another text means another ConfigMap, which rolls the Deployment out anew."""
     (tmp_path / "all.yaml").write_text(RESOURCES)
-    served = []
+    kubectl = Kubectl(real_cluster, "kustomized")
     for text in ("one", "two"):
         (tmp_path / "kustomization.yaml").write_text(KUSTOMIZATION.replace("TEXT", text))
         real_cluster.kubectl("apply", "-k", str(tmp_path))
         real_cluster.kubectl("rollout", "status", "deployment/my-web", "-n", "kustomized", "--timeout=60s")
         page = "wget -qO- http://127.0.0.1/ || cat /usr/share/nginx/html/index.html"
-        command = ("exec", "-n", "kustomized", "deployment/my-web", "--", "sh", "-c", page)
-        served.append(real_cluster.kubectl(*command).strip())
-    assert served == ["one", "two"]
+        look = partial(kubectl, "exec", "deployment/my-web", "--", "sh", "-c", page, check=False)
+        kubectl.until(
+            look, lambda found, text=text: found.strip() == text, text
+        )  # the old pod may be there for a while
     assert real_cluster.kubectl("diff", "-k", str(tmp_path)) == ""
     real_cluster.kubectl("delete", "-k", str(tmp_path), "--ignore-not-found", "--timeout=60s")

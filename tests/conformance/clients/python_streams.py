@@ -1,11 +1,20 @@
 """What the official Python client does with a container: logs, exec, attach, two forwarded ports at once."""
 
 import sys
+import time
 
 from kubernetes import client, config, watch
 from kubernetes.stream import portforward, stream
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n"
+
+
+def until(check, what: str) -> None:
+    """Wait for what comes in its own time."""
+    deadline = time.monotonic() + 60
+    while not check():
+        assert time.monotonic() < deadline, f"never came: {what}"
+        time.sleep(0.05)
 
 
 def main(pod: str) -> None:
@@ -32,9 +41,10 @@ def main(pod: str) -> None:
     while data := connection.recv(65536):  # until the pod closes
         answer += data
     assert answer.startswith(b"HTTP/1.1 200 ") and b"</html>" in answer, answer
-    assert forward.error(80) is None and "connection refused" in forward.error(81), forward.error(81)
+    until(lambda: "connection refused" in (forward.error(81) or ""), "why nobody answers at 81")
+    assert forward.error(80) is None
 
-    assert "GET / " in core.read_namespaced_pod_log(*place)
+    until(lambda: "GET / " in core.read_namespaced_pod_log(*place), "the request in the log")
     for line in watch.Watch().stream(core.read_namespaced_pod_log, *place):
         assert line
         break
