@@ -1,6 +1,7 @@
 """Questions in over UDP and TCP, answers out."""
 
 import asyncio
+import errno
 import socket
 from collections.abc import Coroutine
 from typing import cast
@@ -30,6 +31,7 @@ _CLASS_IN, _CLASS_ANY = 1, 255
 _ALIASES_MAX = 8
 _TCP_BYTES_MAX = 65535
 _TCP_IDLE_SECONDS = 10.0
+_ANY_TRIES = 20
 _TCP_CONNECTIONS_MAX = 256
 _IP_FREEBIND = 15
 
@@ -191,7 +193,20 @@ class _Streams:
 
 
 def bind(address: str, port: int) -> tuple[socket.socket, socket.socket]:
-    """A UDP socket and a TCP listener on one port (0: any), also before the address is on a link.  Raises OSError."""
+    """A UDP socket and a TCP listener on one port (0: any that both have free), also before the address is on a link.
+
+    Raises OSError.
+    """
+    for _ in range(0 if port else _ANY_TRIES):
+        try:
+            return _both(address, port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+    return _both(address, port)
+
+
+def _both(address: str, port: int) -> tuple[socket.socket, socket.socket]:
     tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
