@@ -33,7 +33,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    hypothesis.settings.register_profile("patient", deadline=None)  # the machine is busy with other tests
+    # The machine is busy with other tests. A whole run says the same of the same code; a file alone draws anew.
+    whole = hasattr(config, "workerinput")
+    hypothesis.settings.register_profile("patient", deadline=None, derandomize=whole)
     hypothesis.settings.load_profile("patient")
     config.add_cleanup(shared.begin())
     if config.getoption("numprocesses", None):
