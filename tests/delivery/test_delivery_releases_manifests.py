@@ -141,6 +141,11 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
         ),
         pytest.param(JOB % "containers: [{name: c, ports: [{hostPort: 80}]}]", "hostPort", id="host port"),
         pytest.param(INGRESS % "other.example.com", "not a domain that the App holds here", id="a host of others"),
+        pytest.param(
+            (INGRESS % "site.example.com").replace("rules:", "tls: [{hosts: [other.example.com]}], rules:"),
+            "spec.tls[0].hosts: other.example.com is not a domain that the App holds here",
+            id="a certificate of others",
+        ),
         pytest.param(INGRESS % "", "must be named", id="every host"),
         pytest.param(
             (INGRESS % "site.example.com").replace("rules:", "defaultBackend: {service: {}}, rules:"),

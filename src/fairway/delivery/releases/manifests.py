@@ -234,11 +234,17 @@ def _check_ingress(where: str, spec: Raw, hosts: Sequence[str]) -> None:
         path = f"{where}: spec.rules[{number}].host"
         if not host:
             raise _Mistake(f"{path}: must be named: a rule without one would take the requests of every host")
-        if not _holds(str(host), hosts):
-            mine = ", ".join(hosts) or "none"
-            raise _Mistake(
-                f"{path}: {host} is not a domain that the App holds here ({mine}); add it to the App's domains"
-            )
+        _check_host(path, str(host), hosts)
+    for number, entry in enumerate(spec.get("tls") or ()):
+        for host in (entry.get("hosts") or ()) if isinstance(entry, dict) else ():
+            # Its certificate would be made, with the key in a Secret that others may read.
+            _check_host(f"{where}: spec.tls[{number}].hosts", str(host), hosts)
+
+
+def _check_host(path: str, host: str, hosts: Sequence[str]) -> None:
+    if not _holds(host, hosts):
+        mine = ", ".join(hosts) or "none"
+        raise _Mistake(f"{path}: {host} is not a domain that the App holds here ({mine}); add it to the App's domains")
 
 
 def _completed(made: Raw, values: Values) -> Raw:
