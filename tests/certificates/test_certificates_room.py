@@ -5,6 +5,7 @@ import base64
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,12 @@ def ingress(name: str, *hosts: str, secret: str = "site-tls", service: str = "we
     return {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": meta, "spec": spec}
 
 
+def for_each(name: str, *hosts: str) -> Raw:
+    """A Secret for each host, called as the host."""
+    made = ingress(name, *hosts, secret="")
+    return {**made, "spec": {**made["spec"], "tls": [{"hosts": [one], "secretName": f"{one}-tls"} for one in hosts]}}
+
+
 def tls_secret(name: str, **meta: Any) -> Raw:
     data = {"tls.crt": base64.b64encode(b"mine").decode(), "tls.key": base64.b64encode(b"mine").decode()}
     metadata = {"name": name, "namespace": "default", **meta}
@@ -60,9 +67,10 @@ class World:
         self.config = certificates.Config(authority_dir=folder / "pki")
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self, config: certificates.Config | None = None) -> None:
+    def start(self, config: certificates.Config | None = None) -> "asyncio.Task[None]":
         run = certificates.run(self.client, config or self.config, SystemClock())
         self._tasks.append(asyncio.create_task(run))
+        return self._tasks[-1]
 
     def start_edge(self, https: socket.socket) -> None:
         config = edge.Config(self.folder / "run", self.folder / "state", https_fd=https.fileno(), threads=1)
@@ -250,6 +258,13 @@ class Load:
             self.requests += 1
             writer.close()
 
+    async def trusted(self) -> bool:
+        """Whether it answers; an OSError tells why not."""
+        reader, writer = await self.connect()
+        status = await self.ask(reader, writer)
+        writer.close()
+        return status == 200
+
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
@@ -279,27 +294,34 @@ def service(port: int) -> tuple[Raw, Raw]:
     )
 
 
-@pytest.mark.real
-async def test_renewal_under_load_drops_no_connection_and_fails_no_handshake(world: World) -> None:
+@asynccontextmanager
+async def edge_of(world: World) -> AsyncIterator[int]:
+    """A real HAProxy for what is in the API, with something that answers behind it; its port."""
     pod = await asyncio.start_server(answer, "127.0.0.1", 0)
     https = socket.create_server(("127.0.0.1", 0), backlog=256)
     web, slices = service(pod.sockets[0].getsockname()[1])
     await world.client.create(SERVICES, web)
     await world.client.create(ENDPOINT_SLICES, slices)
-    await world.client.create(INGRESSES, ingress("site", "site.test"))
     world.start_edge(https)
+    try:
+        yield https.getsockname()[1]
+    finally:
+        await world.stop()
+        process = Process(find(), world.folder / "run")
+        await process.adopt()
+        await process.stop()
+        https.close()
+        pod.close()
+
+
+@pytest.mark.real
+async def test_renewal_under_load_drops_no_connection_and_fails_no_handshake(world: World) -> None:
+    await world.client.create(INGRESSES, ingress("site", "site.test"))
     world.start(msgspec.structs.replace(world.config, lifetime=timedelta(seconds=6)))
     await world.secret()
-    load = Load(https.getsockname()[1], "site.test", world.folder / "pki" / "web-ca.crt")
-
-    async def trusted() -> bool:
-        reader, writer = await load.connect()
-        status = await load.ask(reader, writer)
-        writer.close()
-        return status == 200
-
-    try:
-        await world.until(trusted)
+    async with edge_of(world) as port:
+        load = Load(port, "site.test", world.folder / "pki" / "web-ca.crt")
+        await world.until(load.trusted)
         stop = asyncio.Event()
         clients = [asyncio.create_task(run(stop)) for run in (load.keep, load.keep, load.reconnect)]
 
@@ -310,10 +332,40 @@ async def test_renewal_under_load_drops_no_connection_and_fails_no_handshake(wor
         stop.set()
         await asyncio.gather(*clients)
         assert load.requests > 100
-    finally:
-        await world.stop()
-        process = Process(find(), world.folder / "run")
-        await process.adopt()
-        await process.stop()
-        https.close()
-        pod.close()
+
+
+@pytest.mark.real
+async def test_domains_that_come_and_go_are_nothing_to_the_others(world: World) -> None:
+    """Also where they had one certificate for all of them before: nobody goes without for a moment."""
+    room = world.start()
+    await world.client.create(INGRESSES, ingress("site", "a.test", "b.test"))
+    await world.client.create(INGRESSES, ingress("spare", "c.test", secret="c.test-tls"))
+    await world.secret()
+    await world.secret("c.test-tls")
+    await world.client.delete(INGRESSES, "spare", namespace="default")
+    async with edge_of(world) as port:
+        root = world.folder / "pki" / "web-ca.crt"
+        load = Load(port, "a.test", root)
+        await world.until(load.trusted)
+        room.cancel()
+        stop = asyncio.Event()
+        clients = [asyncio.create_task(run(stop)) for run in (load.keep, load.reconnect)]
+        await world.client.apply(INGRESSES, for_each("site", "a.test", "b.test", "c.test"), field_manager="test")
+        await world.until(
+            Load(port, "c.test", root).trusted
+        )  # the edge knows all of it, and most Secrets are not there
+        await world.until(Load(port, "b.test", root).trusted)
+        assert len(load.serials) == 1
+        world.start()
+
+        async def has_its_own() -> bool:
+            return len(load.serials) == 2 or any(client.done() for client in clients)
+
+        await world.until(has_its_own)
+        own = await world.secret("a.test-tls", hosts=["a.test"])
+        await world.client.apply(INGRESSES, for_each("site", "a.test", "d.test"), field_manager="test")
+        await world.until(Load(port, "d.test", root).trusted)
+        stop.set()
+        await asyncio.gather(*clients)
+        assert await world.client.get(SECRETS, "a.test-tls", "default") == own
+        assert len(load.serials) == 2

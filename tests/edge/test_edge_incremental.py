@@ -189,7 +189,9 @@ def by_pool(placement: Placement) -> Any:
 
 
 def bundles_of(translation: Translation) -> Any:
-    return msgspec.structs.replace(Translation().secured, bundles=translation.bundles)
+    """The certificates that were good, and which hosts they were shown for."""
+    secured = translation.secured
+    return msgspec.structs.replace(Translation().secured, bundles=secured.bundles, made=secured.made)
 
 
 @NO_FIXTURE_RESET

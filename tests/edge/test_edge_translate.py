@@ -74,6 +74,46 @@ def test_a_secret_that_turns_bad_or_goes_leaves_its_certificate(take: Any, make:
         assert second.edge.routes[0].https_only
 
 
+def shown(found: Translation) -> dict[str, str]:
+    """The Secret that each host is served with."""
+    return {host: one.name.split("_")[1] for one in found.edge.certificates for host in one.hosts}
+
+
+def test_hosts_that_get_another_secret_keep_their_certificate_until_it_is_there(take: Any, make: Any) -> None:
+    """One Secret for all, then one for each; they come one by one."""
+    rules = [(host, "/", "Prefix", "web") for host in ("a.test", "b.test")]
+    shared, own = make.secret("all", "a.test", "b.test"), make.secret("a", "a.test")
+    each = make.ingress("i", *rules, tls={"a": ["a.test"], "b": ["b.test"], "c": ["c.test"]})
+    found = translate(take(make.ingress("i", *rules, tls={"all": ["a.test", "b.test"]}), shared))
+    for secrets, wanted in (
+        ([shared], {"a.test": "all", "b.test": "all"}),
+        ([own], {"a.test": "a", "b.test": "all"}),
+        ([own, make.secret("b", "b.test")], {"a.test": "a", "b.test": "b"}),
+    ):
+        found = translate(take(each, *secrets), found)
+        assert shown(found) == wanted
+        assert all(route.https_only for route in found.edge.routes)
+        said = {
+            one.message.split()[1]: one.message.partition("; ")[2] for one in found.problems if "Secret" in one.reason
+        }
+        missing = {f"default/{name}" for name in "abc"} - {f"default/{one['metadata']['name']}" for one in secrets}
+        before = dict.fromkeys(missing, "serving what its hosts had before")
+        assert said == before | {"default/c": "serving the default certificate"}
+
+
+def test_what_was_shown_before_gives_way_to_a_good_secret_and_stays_in_its_namespace(take: Any, make: Any) -> None:
+    rule = ("a.test", "/", "Prefix", "web")
+    found = translate(take(make.ingress("i", rule, tls={"old": ["a.test"]}), make.secret("old", "a.test")))
+    lacking = make.ingress("i", rule, tls={"new": ["a.test"]})
+    younger = make.ingress("j", ("b.test", "/", "Prefix", "web"), tls={"j": ["a.test"]}, created="2026-02-01T00:00:00Z")
+    assert shown(translate(take(lacking, younger, make.secret("j", "a.test")), found)) == {"a.test": "j"}
+    elsewhere = make.ingress("i", rule, tls={"new": ["a.test"]}, namespace="other")
+    assert shown(translate(take(elsewhere), found)) == {}
+    assert shown(translate(take(lacking), found)) == {"a.test": "old"}
+    content = found.edge.certificates[0].pem
+    assert shown(translate(take(lacking), found, refused={content: "too weak"})) == {}
+
+
 def test_a_certificate_that_haproxy_refused_is_not_tried_again(take: Any, make: Any) -> None:
     ingress = make.ingress("i", ("a.test", "/", "Prefix", "web"), tls={"s": ["a.test"]})
     snapshot = take(ingress, make.secret("s", "a.test"))

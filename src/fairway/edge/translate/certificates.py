@@ -10,7 +10,7 @@ from fairway.edge.snapshot import Snapshot
 from fairway.edge.translate import contents, pem
 from fairway.edge.translate.checks import Refused
 from fairway.edge.translate.groups import Reading
-from fairway.edge.translate.part import Part
+from fairway.edge.translate.part import Part, Tls
 from fairway.kube.api.config import Secret
 from fairway.kube.api.meta import ObjectKey
 from fairway.toolkit.persistent_map import PersistentMap, differences
@@ -91,31 +91,68 @@ def _authority_key(part: Part) -> ObjectKey:
 def _translate(
     parts: tuple[Part, ...], snapshot: Snapshot, previous: Certificates, refused: Mapping[str, str]
 ) -> Certificates:
-    owners: dict[str, ObjectKey] = {}
-    wanted: dict[tuple[ObjectKey, Handshake], list[str]] = {}
-    bundles: dict[ObjectKey, str] = {}
     sound: dict[ObjectKey, Secret] = {}
     problems: list[Problem] = []
-    options = _options(parts, snapshot, problems)
+    lacking: list[tuple[ObjectKey, Tls, tuple[str, str]]] = []
+    shown = _Shown(_options(parts, snapshot, problems))
     for part in parts:
         for tls in part.tls:
             content, message = _content(tls.secret, snapshot, previous, refused)
+            if not content and message:
+                lacking.append((part.owner, tls, message))
+                continue
             if message:
-                problems.append(Problem(part.owner, *message))
+                problems.append(_problem(part.owner, message, "the certificate it had before"))
             else:
                 sound[tls.secret] = snapshot.secrets[tls.secret]
-            if not content:
-                continue
-            bundles[tls.secret] = content
-            for host in tls.hosts:
-                owner = owners.setdefault(host, tls.secret)
-                if owner == tls.secret:
-                    wanted.setdefault((owner, options.get(host, _USUAL)), []).append(host)
-                else:
-                    problems.append(_taken(part.owner, host, owner))
-    known = previous.made
-    made = {key: _made(known.get(key), key, wanted[key], bundles[key[0]]) for key in sorted(wanted)}
-    return Certificates(tuple(made.values()), bundles, tuple(problems), sound=sound, made=made)
+            taken = shown.give(tls.hosts, tls.secret, content)
+            problems += (_taken(part.owner, host, owner) for host, owner in taken)
+    before = _before(previous, refused) if lacking else {}
+    for owner, tls, message in lacking:
+        kept = [(host, found) for host in tls.hosts if (found := before.get((tls.secret.namespace, host)))]
+        for host, secret in kept:
+            shown.give((host,), secret, previous.bundles[secret])
+        problems.append(_problem(owner, message, "what its hosts had before" if kept else "the default certificate"))
+    made = shown.certificates(previous.made)
+    return Certificates(tuple(made.values()), shown.bundles, tuple(problems), sound=sound, made=made)
+
+
+class _Shown:
+    """Which Secret each host is served with; whoever comes first decides."""
+
+    def __init__(self, options: Mapping[str, Handshake]) -> None:
+        self.bundles: dict[ObjectKey, str] = {}
+        self._options = options
+        self._owners: dict[str, ObjectKey] = {}
+        self._hosts: dict[tuple[ObjectKey, Handshake], list[str]] = {}
+
+    def give(self, hosts: Iterable[str], secret: ObjectKey, content: str) -> list[tuple[str, ObjectKey]]:
+        """Returns the hosts that are served with another Secret, and with which."""
+        self.bundles.setdefault(secret, content)
+        owners = [(host, self._owners.setdefault(host, secret)) for host in hosts]
+        for host, owner in owners:
+            if owner == secret:
+                self._hosts.setdefault((owner, self._options.get(host, _USUAL)), []).append(host)
+        return [(host, owner) for host, owner in owners if owner != secret]
+
+    def certificates(
+        self, known: Mapping[tuple[ObjectKey, Handshake], Certificate]
+    ) -> dict[tuple[ObjectKey, Handshake], Certificate]:
+        return {key: _made(known.get(key), key, self._hosts[key], self.bundles[key[0]]) for key in sorted(self._hosts)}
+
+
+def _before(previous: Certificates, refused: Mapping[str, str]) -> dict[tuple[str, str], ObjectKey]:
+    """The Secret that each host was served with, by the Secret's namespace and the host.
+
+    Whoever names another Secret for a host, as one that is about to be made, goes without no certificate meanwhile.
+    Only one of the same namespace will do: another team's certificate is not to be shown for this team's site.
+    """
+    return {
+        (secret.namespace, host): secret
+        for (secret, _), certificate in previous.made.items()
+        if previous.bundles[secret] not in refused
+        for host in certificate.hosts
+    }
 
 
 def _made(known: Certificate | None, key: tuple[ObjectKey, Handshake], hosts: list[str], content: str) -> Certificate:
@@ -151,7 +188,7 @@ def _options(parts: Iterable[Part], snapshot: Snapshot, problems: list[Problem])
 def _content(
     secret: ObjectKey, snapshot: Snapshot, previous: Certificates, refused: Mapping[str, str]
 ) -> tuple[str, tuple[str, str] | None]:
-    """The PEM text, or that of the last good Secret, and the reason and message of what is wrong."""
+    """The PEM text, or that of the last good Secret ("" without one), and the reason and message of what is wrong."""
     found = snapshot.secrets.get(secret)
     if found is not None and previous.sound.get(secret) is found and previous.bundles[secret] not in refused:
         return previous.bundles[secret], None
@@ -165,8 +202,7 @@ def _content(
         except Refused as error:
             reason, message = "InvalidCertificate", f"Secret {secret}: {error}"
     last = previous.bundles.get(secret, "")
-    served = "the certificate it had before" if last and last not in refused else "the default certificate"
-    return ("" if last in refused else last), (reason, f"{message}; serving {served}")
+    return ("" if last in refused else last), (reason, message)
 
 
 def _certificate(secret: ObjectKey, hosts: Iterable[str], content: str, options: Handshake) -> Certificate:
@@ -182,6 +218,11 @@ def _certificate(secret: ObjectKey, hosts: Iterable[str], content: str, options:
         any_client=options.any_client,
         ciphers=options.ciphers,
     )
+
+
+def _problem(ingress: ObjectKey, what: tuple[str, str], served: str) -> Problem:
+    reason, message = what
+    return Problem(ingress, reason, f"{message}; serving {served}")
 
 
 def _taken(ingress: ObjectKey, host: str, secret: ObjectKey) -> Problem:
