@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
@@ -99,6 +100,29 @@ def test_values_of_the_chart() -> None:
 def test_text_of_objects_is_no_template() -> None:
     text = helm(exported(app(**SPEC))[1])["templates/ingress-site.yaml"]
     assert 'a {{ "{{" }} brace }} and' in text
+
+
+@pytest.mark.parametrize(
+    ("tls", "wanted"),
+    [
+        pytest.param([], "", id="none"),
+        pytest.param([{"hosts": ["a.test", "b.test"], "secretName": "all"}], "secretName: all", id="one for all"),
+        pytest.param([{"hosts": ["a.test"], "secretName": "all"}], None, id="not for all"),
+        pytest.param(
+            [{"hosts": [host], "secretName": f"{host}-tls"} for host in ("a.test", "b.test")], "range", id="each"
+        ),
+        pytest.param([{"hosts": [host], "secretName": host} for host in ("a.test", "b.test")], None, id="other names"),
+    ],
+)
+def test_hosts_are_a_value_where_a_list_says_all(tls: list[Raw], wanted: str | None) -> None:
+    (made,) = exported(app(domains=["a.test", "b.test"]))
+    (*others, ingress) = made.manifests
+    files = helm(
+        msgspec.structs.replace(made, manifests=(*others, {**ingress, "spec": {**ingress["spec"], "tls": tls}}))
+    )
+    text = files["templates/ingress-site.yaml"].partition("  rules:")[0]
+    assert ("hosts" in yaml.safe_load(files["values.yaml"])) is (wanted is not None)
+    assert (wanted or "") in text and ("tls:" in text) is bool(tls)
 
 
 @pytest.mark.parametrize(

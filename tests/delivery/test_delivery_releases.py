@@ -28,9 +28,11 @@ from fairway.delivery.releases.opening import FrontDoor
 from fairway.delivery.releases.plan import Row
 from fairway.delivery.releases.repeat import promote, rollback
 from fairway.delivery.releases.retention import forget, retained_images
+from fairway.kube.api import issued
 from fairway.kube.api.meta import ObjectKey, ObjectMeta
 from fairway.kube.api.noun import decode
 from fairway.kube.api.resource import CONFIG_MAPS, DEPLOYMENTS, EVENTS, INGRESSES, PODS, SECRETS, SERVICES
+from fairway.toolkit import signing
 from fairway.toolkit.clock import SystemClock
 
 Raw = dict[str, Any]
@@ -148,6 +150,28 @@ async def test_a_configuration_that_changes_nothing_makes_no_release(world: Worl
     assert await world.release(app, run="site-1", reason="config") == "site-v1"
     app = await world.change(env=[{"name": "A", "value": "2"}])
     assert await world.release(app, run="site-1", reason="config") == "site-v2"
+
+
+async def test_a_certificate_that_a_person_brought_stays_in_use_and_one_of_our_own_does_not(world: World) -> None:
+    now = SystemClock().now()
+    pair = signing.server(signing.authority("theirs", now), ("site.example.com", "*.apps.example.com"), now)
+    data = {"tls.crt": base64.b64encode(pair.certificate).decode(), "tls.key": base64.b64encode(pair.key).decode()}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "site-tls", "namespace": "default"}}
+    await world.client.create(SECRETS, {**secret, "type": issued.TYPE, "data": data})
+    hosts = ["site.example.com", "a.apps.example.com", "other.example.com"]
+    app = await world.app(domains=hosts)
+
+    async def certificates(name: str) -> list[Raw]:
+        found = await world.seen(name)
+        assert found is not None
+        return list(found.spec.manifests[-1]["spec"]["tls"])
+
+    own = [{"hosts": [host], "secretName": f"{host}-tls"} for host in hosts]
+    assert await certificates(await world.release(app)) == [{"hosts": hosts[:2], "secretName": "site-tls"}, own[2]]
+    mark = {issued.CONTENT: issued.content_mark(data["tls.crt"])}
+    notes = {"metadata": {"labels": {issued.LABEL: issued.ISSUER}, "annotations": mark}}
+    await world.client.patch(SECRETS, "site-tls", notes, namespace="default")
+    assert await certificates(await world.release(app)) == own
 
 
 async def test_scaling_restarts_no_pod(world: World) -> None:

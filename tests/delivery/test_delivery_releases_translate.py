@@ -8,6 +8,7 @@ import yaml
 
 from fairway.delivery.export.yaml_text import documents
 from fairway.delivery.kinds.apps import App, environments
+from fairway.delivery.kinds.domains import tls_secret_name
 from fairway.delivery.releases.manifests import problem_of
 from fairway.delivery.releases.objects import Place
 from fairway.delivery.releases.translate import generated
@@ -119,6 +120,24 @@ def test_selectors_differ_between_environments_and_never_within() -> None:
     staging, production = (deployment(made, number)["spec"]["selector"] for number in (0, 1))
     assert staging != production
     assert deployment(made, 0, commit="f" * 40, image="x@sha256:2")["spec"]["selector"] == staging
+
+
+def test_a_domain_that_comes_changes_nothing_for_the_others() -> None:
+    def certificates(*domains: str) -> list[Raw]:
+        made = app(domains=list(domains))
+        found: list[Raw] = generated(made, environments(made)[0], image=IMAGE)[-1]["spec"]["tls"]
+        return found
+
+    few, more = certificates("b.test", "*.b.test"), certificates("a.test", "*.b.test", "b.test")
+    assert [one for one in more if one not in few] == [{"hosts": ["a.test"], "secretName": "a.test-tls"}]
+
+
+def test_no_two_hosts_share_a_secret() -> None:
+    long = ".".join(["a" * 62] * 4)
+    hosts = ("b.test", "*.b.test", "wildcard.b.test", "literal-wildcard.b.test", "b.test-tls", long, f"*.{long[1:]}")
+    names = {tls_secret_name(host) for host in hosts}
+    assert len(names) == len(hosts)
+    assert names >= {"b.test-tls", "wildcard.b.test-tls"} and all(len(name) <= 253 for name in names)
 
 
 def test_what_is_generated_passes_its_own_check() -> None:

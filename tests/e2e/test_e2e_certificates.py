@@ -15,7 +15,8 @@ import pytest
 from cluster import Cluster
 
 from fairway.certificates import authority
-from fairway.certificates.plan import CONTENT, RENEW_AFTER, content_mark
+from fairway.certificates.plan import RENEW_AFTER
+from fairway.kube.api.issued import CONTENT, content_mark
 from fairway.kube.api.meta import timestamp
 from fairway.toolkit import signing
 

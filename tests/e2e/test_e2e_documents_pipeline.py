@@ -353,6 +353,15 @@ def test_three_domains_and_then_two(person: Person) -> None:
     own_site(person, "activity", f"{{domains: [{', '.join(hosts)}]}}", **{"index.html": "one page"})
     for host in hosts:
         waited(lambda: curl(person, host), lambda answer: answer == "200 one page", host)  # noqa: B023
+
+    def certificates() -> list[tuple[str, str]]:
+        """Of those that stay: what they are for, and the revision of their Secret."""
+        found = [person.cluster.objects("secrets", f"--field-selector=metadata.name={host}-tls") for host in hosts[:2]]
+        metadata = [one["metadata"] for (one,) in found]
+        return [(one["annotations"]["certificates.fairway.dev/hosts"], one["resourceVersion"]) for one in metadata]
+
+    before = certificates()
+    assert [host for host, _ in before] == list(hosts[:2])
     person.cluster.kubectl(
         "patch", "app", "activity", "--type=merge", "-p", json.dumps({"spec": {"domains": list(hosts[:2])}})
     )
@@ -364,6 +373,7 @@ def test_three_domains_and_then_two(person: Person) -> None:
     waited(ruled, lambda found: found == list(hosts[:2]), "the rule's end")
     waited(lambda: curl(person, hosts[2]), lambda answer: "one page" not in answer, "the domain's end")
     assert [curl(person, host) for host in hosts[:2]] == ["200 one page"] * 2
+    assert certificates() == before
 
 
 def curl(person: Person, host: str) -> str:

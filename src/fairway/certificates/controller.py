@@ -7,9 +7,10 @@ from typing import Any
 from fairway.certificates import authority
 from fairway.certificates.config import Config
 from fairway.certificates.order import Order, Problem, order, secrets_of, serves, unserved_wish
-from fairway.certificates.plan import ISSUER, LABEL, TYPE, Issue, Remove, annotations, is_ours, plan
+from fairway.certificates.plan import Issue, Remove, annotations, plan
 from fairway.kube.api.config import Secret
 from fairway.kube.api.ingresses import Ingress, IngressClass
+from fairway.kube.api.issued import ISSUER, LABEL, TYPE, is_issued
 from fairway.kube.api.meta import ObjectKey, ObjectReference
 from fairway.kube.api.resource import INGRESS_CLASSES, INGRESSES, SECRETS
 from fairway.kube.client.client import ApiClient
@@ -149,7 +150,7 @@ class Controller:
                 task.add_done_callback(self._telling.discard)
 
     def _secret_changed(self, key: ObjectKey, old: Secret | None, new: Secret | None) -> None:
-        mine = any(is_ours(secret) for secret in (old, new) if secret is not None)
+        mine = any(is_issued(secret) for secret in (old, new) if secret is not None)
         if mine or self._ingresses.cache.by_index("secret", str(key)):
             self.queue.add(key)
 

@@ -1,6 +1,5 @@
 """What to do about one Secret: nothing, a certificate, or its removal."""
 
-import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -8,16 +7,13 @@ import msgspec
 
 from fairway.certificates.order import Order
 from fairway.kube.api.config import Secret
+from fairway.kube.api.issued import CONTENT, content_mark, is_issued
 from fairway.kube.api.meta import timestamp
 
-LABEL = "certificates.fairway.dev/issuer"
-ISSUER = "internal"
 HOSTS = "certificates.fairway.dev/hosts"
 NOT_AFTER = "certificates.fairway.dev/not-after"
 RENEW_AFTER = "certificates.fairway.dev/renew-after"
 AUTHORITY = "certificates.fairway.dev/authority"
-CONTENT = "certificates.fairway.dev/content"
-TYPE = "kubernetes.io/tls"
 _LOOK_AGAIN_SECONDS_MIN = 0.1
 
 
@@ -49,25 +45,13 @@ def plan(order: Order, secret: Secret | None, authority: str, now: datetime) -> 
     """`authority` is the fingerprint of who signs now. A Secret that a person made, or filled anew, is left alone."""
     if secret is None:
         return Issue(order.hosts, "there was none") if order.hosts else Wait()
-    if not is_ours(secret):
+    if not is_issued(secret):
         return Wait()
     if not order.hosts:
         return _unwanted(secret, now)
     if why := _stale(order, secret.metadata.annotations, authority, now):
         return Issue(order.hosts, why, secret.metadata.resource_version)
     return Wait(_seconds(_moment(secret, RENEW_AFTER), now))
-
-
-def is_ours(secret: Secret) -> bool:
-    """Whether this room made the Secret and nobody has put another certificate into it since."""
-    if secret.metadata.labels.get(LABEL) != ISSUER or secret.type != TYPE:
-        return False
-    return secret.metadata.annotations.get(CONTENT) == content_mark(secret.data.get("tls.crt", ""))
-
-
-def content_mark(certificate_base64: str) -> str:
-    """What tells the certificate that was written from any other."""
-    return hashlib.sha256(certificate_base64.encode()).hexdigest()[:32]
 
 
 def annotations(

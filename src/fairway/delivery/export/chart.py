@@ -21,6 +21,18 @@ _RULES = """\
     {{- range .Values.hosts }}
     - host: {{ . | quote }}
 """
+_TLS_ALL = """\
+  tls:
+    - hosts: {{ .Values.hosts | toJson }}
+"""
+_TLS_EACH = """\
+  tls:
+    {{- range .Values.hosts }}
+    - hosts:
+        - {{ . | quote }}
+      secretName: "{{ . | replace "*." "wildcard." }}-tls"
+    {{- end }}
+"""
 _REPLICAS = "fairway-mark-replicas"
 _IMAGE = "fairway-mark-image"
 _CHECKSUM = "fairway-mark-checksum"
@@ -88,22 +100,37 @@ def _workload(one: Exported, raw: Raw, scaled: bool) -> str:
 
 def _ingress(raw: Raw) -> str:
     spec = raw["spec"]
-    tls, http = spec.get("tls"), spec["rules"][0]["http"]
     rest = {key: value for key, value in spec.items() if key not in ("tls", "rules")}
     head = _escaped(document({**raw, "spec": {**rest, "rules": _RULE}}))
-    rules = _RULES + textwrap.indent(_escaped(document({"http": http})), " " * 6) + "    {{- end }}\n"
-    certificates = ""
-    if tls:
-        name = tls[0].get("secretName", "")
-        certificates = f"  tls:\n    - hosts: {{{{ .Values.hosts | toJson }}}}\n      secretName: {name}\n"
+    http = textwrap.indent(_escaped(document({"http": spec["rules"][0]["http"]})), " " * 6)
+    rules = _RULES + http + "    {{- end }}\n"
+    certificates = _certificates(raw) or ""
     return "{{- if .Values.hosts }}\n" + head.replace(f"  rules: {_RULE}\n", certificates + rules) + "{{- end }}\n"
+
+
+def _certificates(ingress: Raw) -> str | None:
+    """`spec.tls` for any list of hosts: a Secret for each, or one for all; None when it is neither."""
+    entries = [(list(tls.get("hosts") or ()), tls.get("secretName", "")) for tls in ingress["spec"].get("tls") or ()]
+    hosts = [rule["host"] for rule in ingress["spec"]["rules"]]
+    if not entries:
+        return ""
+    if entries == [([host], _secret_name(host)) for host in hosts]:
+        return _TLS_EACH
+    if len(entries) == 1 and entries[0][0] == hosts:
+        return _TLS_ALL + f"      secretName: {entries[0][1]}\n"
+    return None
+
+
+def _secret_name(host: str) -> str:
+    """As the template says it; for nearly all hosts that is `tls_secret_name`."""
+    return host.replace("*.", "wildcard.") + "-tls"
 
 
 def _alike(ingress: Raw) -> bool:
     """Whether every host is routed alike, so that a list of hosts is all there is to say."""
     rules = list(ingress["spec"].get("rules") or ())
     same = bool(rules) and all(rule.get("host") and rule.get("http") == rules[0].get("http") for rule in rules)
-    return same and len(ingress["spec"].get("tls") or ()) <= 1
+    return same and _certificates(ingress) is not None
 
 
 def _filled(text: str) -> str:

@@ -65,6 +65,15 @@ def domain_name(host: str) -> str:
     name = "wildcard." + host[2:] if host.startswith("*.") else host
     if _ESCAPED.match(host):
         name = f"literal-{host}"
+    return _short(name, host)
+
+
+def tls_secret_name(host: str) -> str:
+    """The name of the Secret with a host's certificate: the host's alone, and the same as long as it is somebody's."""
+    return _short(f"{domain_name(host)}-tls", host)
+
+
+def _short(name: str, host: str) -> str:
     if len(name) <= _NAME_LENGTH_MAX:
         return name
     return f"{name.partition('.')[0][:63].rstrip('-')}.{hashlib.sha256(host.encode()).hexdigest()[:40]}.long"

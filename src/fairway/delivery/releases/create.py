@@ -7,11 +7,11 @@ import msgspec
 
 from fairway.delivery.domains.claims import OWNER_LABEL
 from fairway.delivery.git.errors import SourceError
-from fairway.delivery.kinds.apps import App, Environment
+from fairway.delivery.kinds.apps import App, Environment, object_name
 from fairway.delivery.kinds.domains import Domain
 from fairway.delivery.kinds.releases import Release, ReleaseSpec, release_name
 from fairway.delivery.kinds.resources import COMMIT_ANNOTATION, DOMAINS, RELEASES, RUN_LABEL
-from fairway.delivery.releases import freeze, templates
+from fairway.delivery.releases import certificates, freeze, templates
 from fairway.delivery.releases.freeze import Frozen
 from fairway.delivery.releases.manifests import Values
 from fairway.delivery.releases.objects import Manifests, Place
@@ -97,6 +97,7 @@ async def prepare(world: ReleaseWorld, app: App, environment: Environment, spec:
     if app.spec.deploy.mode == "generated":
         if not spec.image:
             return Problem("there is no image to deploy: spec.build made none")
+        name = object_name(app.metadata.name, environment.name)
         made: Manifests = generated(
             app,
             environment,
@@ -106,6 +107,7 @@ async def prepare(world: ReleaseWorld, app: App, environment: Environment, spec:
             commit=spec.commit,
             configuration=configuration,
             pod_variables=frozen.pod_variables,
+            brought=await certificates.brought(world.client, app.metadata.namespace, name, mine),
         )
         return Prepared(frozen, made)
     values = Values(

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fairway.delivery.kinds.apps import App, Environment, Probe, object_name
+from fairway.delivery.kinds.domains import tls_secret_name
 from fairway.delivery.kinds.resources import APP_LABEL, COMMIT_ANNOTATION, ENVIRONMENT_LABEL, MANAGED_BY
 from fairway.delivery.releases.objects import Manifest, Place
 
@@ -29,12 +30,14 @@ def generated(
     commit: str = "",
     configuration: str = "",
     pod_variables: Sequence[Mapping[str, Any]] = (),
+    brought: Mapping[str, str] | None = None,
 ) -> tuple[Manifest, ...]:
     """The objects of an App without own manifests; `environment.domains` are hosts that it holds.
 
     `configuration` is the Secret with the frozen variables, `pod_variables` are those that only a running pod can know
-    (its fields and resources). Nothing here names the Release: a Release that changes nothing of a pod, such as one
-    that scales, restarts none. With a `user` the pods keep to the Pod Security level `restricted`.
+    (its fields and resources); `brought` has the Secret of each domain whose certificate is somebody's own. Nothing
+    here names the Release: a Release that changes nothing of a pod, such as one that scales, restarts none. With a
+    `user` the pods keep to the Pod Security level `restricted`.
     """
     port = app.spec.runtime.port or port or (_SITE_PORT if app.spec.build.strategy == "static" else _PROGRAM_PORT)
     naming = _Naming(app, environment, image, commit)
@@ -47,7 +50,7 @@ def generated(
         naming.deployment(app, environment, container, _pod_security(port, user)),
     ]
     if environment.domains:
-        objects.append(naming.ingress(app, environment.domains))
+        objects.append(naming.ingress(app, environment.domains, brought or {}))
     return tuple(objects)
 
 
@@ -97,7 +100,11 @@ class _Naming:
         }
         return {"apiVersion": "v1", "kind": "Service", "metadata": self.metadata(), "spec": spec}
 
-    def ingress(self, app: App, hosts: Sequence[str]) -> Raw:
+    def ingress(self, app: App, hosts: Sequence[str], brought: Mapping[str, str]) -> Raw:
+        # A certificate for each, so that a domain that comes or goes is nothing to the others.
+        secrets: dict[str, list[str]] = {}
+        for host in hosts:
+            secrets.setdefault(brought.get(host) or tls_secret_name(host), []).append(host)
         backend = {"service": {"name": self.name, "port": {"name": "http"}}}
         http = {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}
         return {
@@ -105,7 +112,7 @@ class _Naming:
             "kind": "Ingress",
             "metadata": self.metadata(**app.spec.deploy.annotations),
             "spec": {
-                "tls": [{"hosts": list(hosts), "secretName": f"{self.name}-tls"}],
+                "tls": [{"hosts": served, "secretName": name} for name, served in secrets.items()],
                 "rules": [{"host": host, "http": http} for host in hosts],
             },
         }
