@@ -121,8 +121,9 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
         pytest.param("a: !!python/object:os.system {}", "not YAML", id="no objects of Python"),
         pytest.param(BOMB, "too many", id="a bomb of aliases"),
         pytest.param("a: " + "[" * 200 + "]" * 200, "nested", id="deep"),
-        pytest.param("1: a", "not a string", id="a key that is a number"),
-        pytest.param("a: 2026-01-01", "quote it", id="a date"),
+        pytest.param("null: a", "not YAML", id="a key that is nothing"),
+        pytest.param("a: !!binary YQ==", "quote it", id="bytes"),
+        pytest.param("a: .inf", "not YAML", id="a number without end"),
         pytest.param(
             "apiVersion: v1\nkind: Namespace\nmetadata: {name: x}", "may not hold Namespace", id="cluster-wide"
         ),
@@ -173,6 +174,12 @@ def test_what_is_refused_names_the_file_and_the_field(text: str, wanted: str) ->
     found = refused(text)
     assert wanted in found
     assert "deploy/x.yaml" in found or wanted in ("no manifests", "there twice") or "bytes" in found
+
+
+def test_words_are_read_as_kubectl_reads_them() -> None:
+    text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {1: 22:22, 2: 2026-01-01, 3: 1e3, 4: y, on: =}"
+    (one,) = made(text)
+    assert one["data"] == {"1": "22:22", "2": "2026-01-01", "3": 1000, "4": True, "true": "="}
 
 
 def test_hosts_that_are_lost_leave_the_rest() -> None:

@@ -13,6 +13,7 @@ import msgspec
 import yaml
 
 from fairway.toolkit import command
+from fairway.toolkit.go_yaml import Loader
 
 _DEPTH_MAX: Final = 200
 _MEMORY_BYTES_MAX: Final = 2 << 30
@@ -26,13 +27,13 @@ class NotYaml(ValueError):
 
 
 def to_json(document: bytes) -> bytes:
-    """The same value in JSON; dates stay text. Aliases, which could blow a small document up, are refused, as is depth.
+    """The same value in JSON. Aliases, which could blow a small document up, are refused, as is depth.
 
     Raises NotYaml.
     """
     try:
         _check(document)
-        return msgspec.json.encode(yaml.load(document, Loader=_Loader))
+        return msgspec.json.encode(yaml.load(document, Loader=Loader))
     except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
         raise NotYaml(str(error)) from error
 
@@ -54,7 +55,7 @@ async def to_json_aside(document: bytes) -> bytes:
 def _check(document: bytes) -> None:
     """The C loader recurses without a limit and would end the process; its parser does not. Raises YAMLError."""
     depth = 0
-    for event in yaml.parse(document, Loader=_Loader):
+    for event in yaml.parse(document, Loader=Loader):
         if isinstance(event, yaml.AliasEvent):
             raise yaml.YAMLError("aliases are not allowed")
         if isinstance(event, yaml.CollectionStartEvent):
@@ -63,16 +64,6 @@ def _check(document: bytes) -> None:
             depth -= 1
         if depth > _DEPTH_MAX:
             raise yaml.YAMLError("exceeded max depth")
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Safe YAML without timestamps."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
 
 
 def main() -> int:

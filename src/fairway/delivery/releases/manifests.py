@@ -24,6 +24,7 @@ from fairway.delivery.releases.objects import (
 )
 from fairway.delivery.releases.world import Problem
 from fairway.kube.api.resource import DEPLOYMENTS, INGRESSES, SECRETS, SERVICES
+from fairway.toolkit import go_yaml
 
 Raw = dict[str, Any]
 
@@ -34,7 +35,6 @@ _DEPTH_MAX = 60
 _PLACEHOLDER = "fairway"
 _HOOK = "helm.sh/hook"
 _KEPT_METADATA = ("name", "labels", "annotations")
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Values(msgspec.Struct, frozen=True):
@@ -138,7 +138,7 @@ def _whole(made: Manifests) -> Manifests | Problem:
 
 def _documents(file: str, text: str) -> Iterator[Raw]:
     try:
-        found = list(yaml.load_all(text, _LOADER))
+        found = list(yaml.load_all(text, go_yaml.Loader))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise _Mistake(f"{file}: not YAML: {' '.join(str(error).split())[:300]}") from None
     budget = [_NODES_MAX]
@@ -171,9 +171,7 @@ def _measure(file: str, value: Any, budget: list[int], depth: int) -> None:
     if budget[0] < 0 or depth > _DEPTH_MAX:
         raise _Mistake(f"{file}: too many or too deeply nested values")
     if isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise _Mistake(f"{file}: the key {key!r} is not a string; quote it")
+        for item in value.values():
             _measure(file, item, budget, depth + 1)
     elif isinstance(value, list):
         for item in value:
