@@ -2,47 +2,20 @@
 
 import json
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import yaml
+from exported_app import IMAGE, SPEC, app, exported, write
 
-from fairway.delivery.export import Exported, helm, kustomize, plain
+from fairway.delivery.export import helm, kustomize, plain
 from fairway.delivery.export.difference import difference
-from fairway.delivery.kinds.apps import App, environments
-from fairway.delivery.releases.translate import generated
-from fairway.kube.api.noun import decode
+from fairway.delivery.export.yaml_text import document
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "delivery" / "chart"
-IMAGE = "registry.example.com/site@sha256:" + "a" * 64
 Raw = dict[str, Any]
-
-
-def app(**spec: Any) -> App:
-    return decode(App, {"metadata": {"name": "site", "namespace": "shop", "uid": "1"}, "spec": spec})
-
-
-def exported(made: App, **more: Any) -> tuple[Exported, ...]:
-    found = []
-    for environment in environments(made):
-        configuration = f"site-{environment.name}-env-12345678"
-        objects = generated(made, environment, image=IMAGE, port=80, commit="c" * 40, configuration=configuration)
-        given = {"variables": {"COLOR": environment.name}, "left_out": ("PASSWORD",), **more}
-        found.append(Exported("site", environment.name, objects, IMAGE, configuration, **given))
-    return tuple(found)
-
-
-SPEC: Raw = {
-    "environments": [
-        {"name": "staging", "domains": ["staging.example.com"]},
-        {"name": "production", "domains": ["site.example.com", "www.example.com"], "replicas": 3},
-        {"name": "internal"},
-    ],
-    "deploy": {"annotations": {"note": "a {{ brace }} and a ~ and a /"}},
-}
 
 
 def test_plain_manifests_name_what_is_left_out() -> None:
@@ -97,6 +70,13 @@ def test_values_of_the_chart() -> None:
     }
 
 
+@pytest.mark.parametrize("word", ["y", "N", "on", "1e3", "1234567e8901", "0o17", "1_000", ".5", "08", "~", ".inf"])
+def test_no_text_reads_as_something_else(word: str) -> None:
+    """Of which commits in labels are the most likely to look like a number."""
+    assert document({word: word}) == f"'{word}': '{word}'\n"
+    assert document({"a": [1.5, 7, True, None, "plain", "25%", "1.2.3"]}).count("'") == 0
+
+
 def test_text_of_objects_is_no_template() -> None:
     text = helm(exported(app(**SPEC))[1])["templates/ingress-site.yaml"]
     assert 'a {{ "{{" }} brace }} and' in text
@@ -137,13 +117,6 @@ def test_hosts_are_a_value_where_a_list_says_all(tls: list[Raw], wanted: str | N
 )
 def test_difference(before: Any, after: Any, operations: list[Raw]) -> None:
     assert list(difference(before, after)) == operations
-
-
-def write(folder: Path, files: Mapping[str, str]) -> None:
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
 
 
 def kubectl(folder: Path) -> list[Raw]:

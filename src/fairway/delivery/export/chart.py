@@ -13,7 +13,7 @@ Files = Mapping[str, str]
 _ENV = """\
 stringData:
   {{- range $name, $value := .Values.env }}
-  {{ $name }}: {{ $value | quote }}
+  {{ $name | quote }}: {{ $value | quote }}
   {{- end }}
 """
 _RULES = """\

@@ -1,10 +1,12 @@
-"""YAML as people write it: in the order given, without anchors."""
+"""YAML as people write it: in the order given, without anchors, and text never read as a number or a truth."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 import yaml
+
+from fairway.toolkit import go_yaml
 
 
 class _Dumper(yaml.SafeDumper):
@@ -21,6 +23,7 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _text)
+go_yaml.add_words(_Dumper)
 
 
 def document(value: Mapping[str, Any]) -> str:

@@ -18,12 +18,20 @@ _MEMORY_BYTES_MAX = 4 << 30
 _WORDS_BYTES_MAX = 4096
 NOBODY = 65534
 _HELM_PACKAGE = "helm_python"
+# A dry run refuses what `helm template` refuses: missing subcharts, another Kubernetes, a broken template. What it
+# makes has no hooks, which are refused by name, so the objects come from the rendering.
 _RENDER = """
 import json, sys
-import helm_python.chart
-folder, name, namespace, values = sys.argv[1:]
-chart = helm_python.chart.Chart.load(folder)
-made = chart.render(json.load(open(values)), name=name, namespace=namespace)
+import helm_python
+folder, name, namespace, file = sys.argv[1:]
+with open(file) as values:
+    given = json.load(values)
+try:
+    with helm_python.Config(namespace=namespace, kubeconfig_content="kind: Config", storage_driver="memory") as config:
+        config.install(folder, name, given, dry_run="client")
+    made = helm_python.Chart.load(folder).render(given, name=name, namespace=namespace)
+except helm_python.HelmError as error:
+    sys.exit(str(error))
 sys.stdout.write("\\n---\\n".join(made[path] for path in sorted(made) if not path.endswith("NOTES.txt")))
 """
 

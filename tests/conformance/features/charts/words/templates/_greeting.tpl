@@ -1,0 +1,1 @@
+{{- define "words.greeting" }}Hello, {{ .who }}{{ end }}
