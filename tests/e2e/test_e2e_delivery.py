@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import time
+import zipfile
 from collections.abc import Iterator
 
 import cluster
@@ -132,12 +133,12 @@ def test_variables_and_secrets_make_releases_and_never_show(person: Person) -> N
 
 
 _PROGRAM = """
-import http.server, os
+import greeting, http.server, os
 open("note", "w").write("mine")
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        text = f"{os.getuid()} {os.environ['HOME']} {open('note').read()}"
+        text = f"{os.getuid()} {os.environ['HOME']} {open('note').read()} {greeting.TEXT}"
         self.send_response(200)
         self.end_headers()
         self.wfile.write(text.encode())
@@ -146,13 +147,28 @@ http.server.ThreadingHTTPServer(("", int(os.environ["PORT"])), Handler).serve_fo
 """
 
 
-def test_a_program_is_no_root_and_writes_beside_itself(person: Person) -> None:
+_PACKAGE = {
+    "greeting.py": "import runpy\nTEXT = 'hello'\ndef main():\n    runpy.run_path('main.py')\n",
+    "greeting-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n",
+    "greeting-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    "greeting-1.0.dist-info/entry_points.txt": "[console_scripts]\ngreet = greeting:main\n",
+    "greeting-1.0.dist-info/RECORD": "",
+}
+
+
+def test_a_program_has_its_packages_and_is_no_root_and_writes_beside_itself(person: Person) -> None:
+    """What pip installs in the build is there, to import and to start: the Procfile names a command of a package."""
     folder = person.home / "counter"
-    folder.mkdir()
+    (folder / "wheels").mkdir(parents=True)
+    with zipfile.ZipFile(folder / "wheels/greeting-1.0-py3-none-any.whl", "w") as wheel:
+        for path, text in _PACKAGE.items():
+            wheel.writestr(path, text)
     (folder / "main.py").write_text(_PROGRAM)
-    (folder / "requirements.txt").write_text("")
-    assert "is live" in person.fairway("deploy", str(folder), "--domain", "counter.example.com")
-    person.shows("counter.example.com", "1000 /app mine")
+    (folder / "requirements.txt").write_text("--no-index\n--find-links wheels\ngreeting==1.0\n")
+    (folder / "Procfile").write_text("web: greet\n")
+    said = person.fairway("deploy", str(folder), "--domain", "counter.example.com")
+    assert "is live" in said and "Successfully installed greeting-1.0" in said, said
+    person.shows("counter.example.com", "1000 /app mine hello")
     (pod,) = person.cluster.objects("pods", "-l", "fairway.dev/app=counter")
     security = pod["spec"]["containers"][0]["securityContext"]
     assert security["runAsNonRoot"] and security["capabilities"] == {"drop": ["ALL"]}

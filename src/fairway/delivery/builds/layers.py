@@ -17,6 +17,8 @@ PROGRAM_FOLDER = "app"
 PROGRAM_USER = 1000
 """Whom programs run as, and whose their folder is: they may write beside themselves, and are not root."""
 _LEFT_OUT = frozenset({".git"})
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""As containers have it whose image says nothing."""
 
 
 def site(store: ImageStore, base: Reference, folder: Path, port: int, reference: Reference) -> Image:
@@ -40,19 +42,24 @@ def program(
     port: int,
     reference: Reference,
 ) -> Image:
-    """A program's folder below /app, and how it starts. Raises ContextError, ImageIncomplete, OSError."""
+    """A program's folder below /app, and how it starts; `$PATH` in the variable PATH is that of the base.
+
+    Raises ContextError, ImageIncomplete, OSError.
+    """
     with Context(folder) as context:
         draft = Draft(store, here(store, base))
         draft.add(_program_entries(context, inner), "program")
-        variables = {"HOME": f"/{PROGRAM_FOLDER}", **variables}
-        env = tuple(pair for pair in draft.run.env or () if pair.partition("=")[0] not in variables)
+        known = dict(pair.partition("=")[::2] for pair in draft.run.env or ())
+        variables = {**known, "HOME": f"/{PROGRAM_FOLDER}", **variables}
+        if "PATH" in variables:
+            variables["PATH"] = variables["PATH"].replace("$PATH", known.get("PATH", _PATH))
         draft.note(
             "settings",
             working_dir=f"/{PROGRAM_FOLDER}",
             entrypoint=None,
             cmd=command,
             user=f"{PROGRAM_USER}:{PROGRAM_USER}",
-            env=(*env, *(f"{name}={value}" for name, value in variables.items())),
+            env=tuple(f"{name}={value}" for name, value in variables.items()),
             exposed_ports={f"{port}/tcp": {}},
         )
         return named(store, draft.commit(reference), reference)

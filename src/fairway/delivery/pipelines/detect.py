@@ -28,7 +28,12 @@ READ = (
 """The files whose text is wanted, when they are there."""
 SITE_FOLDERS = ("public", "dist", "docs", "site", "www")
 _BUILD = "build"
-_NODE_SETTINGS = {"NODE_ENV": "production", "HOST": "0.0.0.0", "PORT": str(PORT)}
+_NODE_SETTINGS = {
+    "NODE_ENV": "production",
+    "HOST": "0.0.0.0",
+    "PATH": "/app/node_modules/.bin:$PATH",
+    "PORT": str(PORT),
+}
 
 
 class Tree(msgspec.Struct, frozen=True):

@@ -13,7 +13,11 @@ PORT = 8080
 _PACKAGES = ".packages"
 _NOTHING = "gcr.io/distroless/static-debian12:latest"
 """No program in it, but certificates, time zones and users."""
-_PYTHON_SETTINGS = {"PYTHONPATH": f"/app/{_PACKAGES}", "PORT": str(PORT)}
+_PYTHON_SETTINGS = {
+    "PYTHONPATH": f"/app/{_PACKAGES}",
+    "PATH": f"/app/{_PACKAGES}/bin:$PATH",  # a Procfile names commands of packages, such as gunicorn
+    "PORT": str(PORT),
+}
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 _GO_VERSION = re.compile(r"^go\s+(\d+\.\d+)", re.MULTILINE)
 
