@@ -23,10 +23,13 @@ def release(fairway_cluster: Cluster, request: pytest.FixtureRequest) -> Iterato
     says = kubectl("apply", "-f", path)
     assert "Warning" not in says
     yield kubectl
-    kubectl("delete", "-f", path, "--timeout=60s")
-    fairway_cluster.kubectl("delete", "namespace", kubectl.namespace, "--timeout=60s")
-    volumes = [item["spec"]["claimRef"]["namespace"] for item in fairway_cluster.objects("persistentvolumes")]
-    assert kubectl.namespace not in volumes
+    kubectl("delete", "-f", path, "--timeout=120s")
+    fairway_cluster.kubectl("delete", "namespace", kubectl.namespace, "--timeout=120s")
+
+    def volumes() -> list[str]:
+        return [item["spec"]["claimRef"]["namespace"] for item in fairway_cluster.objects("persistentvolumes")]
+
+    kubectl.until(volumes, lambda found: kubectl.namespace not in found, "its volumes gone")
 
 
 def quiet(kubectl: Kubectl, *expected: str) -> None:
@@ -55,10 +58,13 @@ def test_a_database(release: Kubectl) -> None:
 def test_a_cache_with_replicas(release: Kubectl) -> None:
     release("rollout", "status", "sts/redis-master", "--timeout=60s")
     release("rollout", "status", "sts/redis-replicas", "--timeout=60s")
-    (slice_,) = release.items("endpointslices", "-l", "kubernetes.io/service-name=redis-headless")
-    assert sorted(endpoint["hostname"] for endpoint in slice_["endpoints"]) == [
-        "redis-master-0", "redis-replicas-0", "redis-replicas-1",
-    ]  # fmt: skip
+
+    def hostnames() -> list[str]:
+        slices = release.items("endpointslices", "-l", "kubernetes.io/service-name=redis-headless")
+        return sorted(endpoint.get("hostname", "") for each in slices for endpoint in each["endpoints"])
+
+    everybody = ["redis-master-0", "redis-replicas-0", "redis-replicas-1"]
+    release.until(hostnames, lambda found: found == everybody, "an address of each")
     quiet(release, "Unhealthy")
 
 
@@ -92,7 +98,7 @@ def test_a_backup_by_hand(release: Kubectl) -> None:
     release("create", "job", "now", "--from=cronjob/backup")
     release("wait", "--for=condition=complete", "job/now", "--timeout=60s")
     assert ".tar" in release("logs", "job/now")
-    (pod,) = release.items("pods")
+    (pod,) = release.items("pods", "-l", "batch.kubernetes.io/job-name=now")  # not that of the night, when it is night
     assert pod["status"]["containerStatuses"][0]["state"]["terminated"]["message"] == "done\n"
     quiet(release)
 

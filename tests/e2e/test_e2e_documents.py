@@ -100,7 +100,7 @@ def test_the_pipelines_own_deployment(clean: Cluster) -> None:
     secret(clean, "marketing-site-tls", "site.corp.com", "prod-frontend")
     clean.kubectl("rollout", "status", "-n", "prod-frontend", "deployment/marketing-site", "--timeout=60s")
     get(clean, "site.corp.com", secure=True)
-    clean.kubectl("delete", "namespace", "prod-frontend", "--wait=true", "--timeout=60s")
+    clean.kubectl("delete", "namespace", "prod-frontend", "--wait=true", "--timeout=120s")
     get(clean, "site.corp.com", status=404)
 
 

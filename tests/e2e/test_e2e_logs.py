@@ -125,7 +125,7 @@ def test_following_through_rotation(logs: Cluster) -> None:
 def test_following_ends_with_the_client(logs: Cluster) -> None:
     process = subprocess.Popen(
         ["kubectl", "-n", NAMESPACE, "logs", "-f", "a-logs", "-c", "one"],
-        env={"KUBECONFIG": str(logs.kubeconfig), "PATH": "/usr/lib/google-cloud-sdk/bin:/usr/bin:/bin"},
+        env={**os.environ, "KUBECONFIG": str(logs.kubeconfig)},
         stdout=subprocess.PIPE,
     )
     assert process.stdout is not None

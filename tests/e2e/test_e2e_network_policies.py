@@ -1,8 +1,6 @@
 """NetworkPolicies of a real cluster: what pods reach, and what not, while policies, labels and pods come and go."""
 
 import json
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -69,6 +67,13 @@ class World(Kubectl):
         said = self("exec", name, "--", "nslookup", f"web.{self.namespace}.svc.cluster.local", check=False)
         return "Name:" in said
 
+    def grants(self, look: Callable[[], list[bool]], wanted: list[bool]) -> None:
+        """At once nobody reaches more than that; on a busy machine a second may be too short to reach it all."""
+        deadline = time.monotonic() + 60
+        while (found := look()) != wanted:
+            assert not any(reached and not may for reached, may in zip(found, wanted, strict=True)), (found, wanted)
+            assert time.monotonic() < deadline, (found, wanted)
+
     def expect(self, look: Callable[[], Any], wanted: Any) -> None:
         """Policies are in force a few milliseconds after kubectl has returned."""
         deadline = time.monotonic() + 60
@@ -105,13 +110,12 @@ def test_ingress(world: World) -> None:
     address = world.address("web")
     web = (address, 8080)
     service = (world("get", "service", "web", "-o", "jsonpath={.spec.clusterIP}"), 80)
-    assert clients(world, web) == [True, True, True]
+    world.grants(lambda: clients(world, web), [True, True, True])
     world.put(policy("deny", {"app": "web"}, policyTypes=["Ingress"]))
     world.expect(lambda: clients(world, web), [False, False, False])
     assert clients(world, service) == [False, False, False]
-    assert world.reaches("web", web, service, _NODE) == [True, True, True], (
-        "itself, also through its Service; egress is free"
-    )
+    # Itself, also through its Service; egress is free.
+    world.grants(lambda: world.reaches("web", web, service, _NODE), [True, True, True])
     one = {"podSelector": {"matchLabels": {"app": "one"}}}
     blue = {"namespaceSelector": {"matchLabels": {"team": "blue"}}}
     block = {"ipBlock": {"cidr": "10.42.0.0/16", "except": [f"{world.address('one')}/32"]}}
@@ -125,7 +129,7 @@ def test_ingress(world: World) -> None:
     ):
         world.put(policy("allow", {"app": "web"}, policyTypes=["Ingress"], ingress=[{"from": peers}]))
         world.expect(lambda: clients(world, service), wanted)
-        assert clients(world, web) == wanted, peers
+        world.grants(lambda: clients(world, web), wanted)
     places = [(address, port) for port in (8080, 9090, 9091)]
     for ports, wanted in (
         ([{"port": "http"}], [True, False, False]),
@@ -150,7 +154,7 @@ def test_egress(world: World) -> None:
     web, two = (world.address("web"), 8080), (world.address("two"), 8080)
     service = (world("get", "service", "web", "-o", "jsonpath={.spec.clusterIP}"), 80)
     everything = (web, two, service, _API, _NODE, _NAMES)
-    assert world.reaches("one", *everything) == [True] * 6
+    world.grants(lambda: world.reaches("one", *everything), [True] * 6)
     world.put(policy("deny", {"app": "one"}, policyTypes=["Egress"]))
     world.expect(lambda: world.reaches("one", *everything), [False] * 6)
     assert not world.resolves("one")
@@ -159,11 +163,12 @@ def test_egress(world: World) -> None:
     for rule in ({"to": [names], "ports": ports}, {"ports": ports}, {"to": [names]}):
         world.put(policy("names", {"app": "one"}, policyTypes=["Egress"], egress=[rule]))
         world.expect(lambda: world.resolves("one"), True)
-        assert world.reaches("one", *everything) == [False] * 5 + [True], rule
+        world.grants(lambda: world.reaches("one", *everything), [False] * 5 + [True])
     rules = [{"to": [{"podSelector": {"matchLabels": {"app": "web"}}}], "ports": [{"port": "http"}]}]
     world.put(policy("web", {}, policyTypes=["Egress"], egress=rules))
     world.expect(lambda: world.reaches("one", *everything), [True, False, True, False, False, True])
-    assert world.reaches("two", web, _API, (web[0], 9090)) == [True, False, False], "selected by one policy only"
+    # Two is selected by one policy only.
+    world.grants(lambda: world.reaches("two", web, _API, (web[0], 9090)), [True, False, False])
     world.put(policy("web", {}, egress=[{"to": [{"ipBlock": {"cidr": "10.42.0.1/32"}}]}]))
     world.expect(lambda: world.reaches("one", *everything), [False, False, False, True, True, True])
     world.put(policy("web", {}, policyTypes=["Egress"], egress=[{}]))
@@ -184,17 +189,20 @@ def test_pods_come_and_change(world: World) -> None:
         world.put(pod(name, {"app": name}))
     world("wait", "pod", "--all", "--for=condition=Ready", "--timeout=60s")
     assert world.address("web") != web[0]
-    assert clients(world, (world.address("web"), 8080)) == [True, False, False], "at once: pods wait for their policies"
+    address = world.address("web")
+    world.grants(lambda: clients(world, (address, 8080)), [True, False, False])  # at once: pods wait for their policies
     world.put(pod("host", {"app": "two"}, node_network=True))
     world("wait", "pod", "host", "--for=condition=Ready", "--timeout=60s")
-    assert world.reaches("host", (world.address("web"), 8080)) == [True], "the node's own network is not affected"
+    world.grants(lambda: world.reaches("host", (address, 8080)), [True])  # the node's own network is not affected
 
 
 def test_a_connection_that_exists_goes_on(world: World) -> None:
     web = (world.address("web"), 8080)
     request = r"printf 'GET / HTTP/1.0\r\n'; while [ ! -e /tmp/go ]; do sleep 0.1; done; printf '\r\n'; sleep 1"
     talk = f"({request}) 2>/dev/null | nc {web[0]} {web[1]} >/tmp/answer 2>/dev/null &"
-    world("exec", "one", "--", "sh", "-c", f"exec </dev/null >/dev/null 2>&1; {talk} sleep 0.5")
+    world("exec", "one", "--", "sh", "-c", f"exec </dev/null >/dev/null 2>&1; {talk}")
+    there = f":{web[1]:04X} 01 "  # the other end, and that it is established
+    world.expect(lambda: there in world("exec", "one", "--", "cat", "/proc/net/tcp"), True)
     world.put(policy("deny", {}, policyTypes=["Ingress", "Egress"]))
     world.expect(lambda: world.reaches("one", web), [False])
     world("exec", "one", "--", "touch", "/tmp/go")
@@ -250,8 +258,8 @@ def test_policies_outlive_the_engine(world: World, fairway_cluster: Cluster) -> 
     web = (world.address("web"), 8080)
     world.put(policy("deny", {"app": "web"}))
     world.expect(lambda: clients(world, web), [False, False, False])
-    os.kill(fairway_cluster.engine_pid(), signal.SIGKILL)
-    world.expect(lambda: "web" in world("get", "pod", "web", check=False), True)
+    fairway_cluster.kill_engine()
+    world.expect(lambda: world("exec", "one", "--", "echo", "here", check=False).strip(), "here")
     assert world.reaches("one", web) == [False]
     world("delete", "networkpolicy", "deny")
     world.expect(lambda: world.reaches("one", web), [True])

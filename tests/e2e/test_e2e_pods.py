@@ -35,7 +35,7 @@ def test_hooks_and_sidecars_keep_their_order(kubectl: Kubectl) -> None:
         "trap 'echo side ends >> /n/notes; exit 0' TERM; echo side >> /n/notes; touch /tmp/up; "
         "while :; do sleep 0.1; done",
         restartPolicy="Always",
-        startupProbe={**shell("test -e /tmp/up"), "periodSeconds": 1},
+        startupProbe={**shell("test -e /tmp/up"), "periodSeconds": 1, "timeoutSeconds": 10, "failureThreshold": 60},
         **notes,
     )
     second = container("second", "echo second >> /n/notes", **notes)
@@ -54,7 +54,7 @@ def test_hooks_and_sidecars_keep_their_order(kubectl: Kubectl) -> None:
     kubectl.apply("Pod", "reader", {"containers": [reader], "volumes": [volume]}, "v1")
     ready(kubectl, "reader")
     order = ["first", "side", "second", "postStart", "preStop", "main ends", "side ends"]
-    assert kubectl("logs", "reader").splitlines() == order
+    kubectl.until(lambda: kubectl("logs", "reader").splitlines(), lambda found: found == order, "this order")
 
 
 def test_a_hook_that_fails_is_told_and_the_container_starts_again(kubectl: Kubectl) -> None:

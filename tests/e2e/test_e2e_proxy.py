@@ -29,6 +29,7 @@ exec cat
 END
 chmod +x cgi-bin/say /echo
 busybox nc -ll -p 9000 -e /echo &
+until grep -q ":2328 " /proc/net/tcp /proc/net/tcp6; do sleep 0.1; done
 cd /www && exec busybox httpd -f -p 8080 -h /www
 """
 
@@ -127,6 +128,7 @@ def test_pods_and_services_answer_behind_the_api(web: Kubectl) -> None:
 
     for what in ("pods/web/proxy", "pods/web:8080/proxy/", "pods/http:web:8080/proxy//index.html"):
         assert read(what) == "hello\n", what
+    web.until(lambda: read("services/web:http/proxy/"), lambda said: said == "hello\n", "its endpoints")
     for what in ("services/web:http/proxy/", "services/web:80/proxy/", "services/http:web:http/proxy/index.html"):
         assert read(what) == "hello\n", what
     assert read("services/web:http/proxy/cgi-bin/say?a=1&b=2").startswith("GET a=1&b=2 auth=\n"), "no password goes on"

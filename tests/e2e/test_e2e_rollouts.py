@@ -51,7 +51,8 @@ def test_a_rollout_that_gets_nowhere_is_told(kubectl: Kubectl) -> None:
     assert (progressing["status"], progressing["reason"]) == ("False", "ProgressDeadlineExceeded")
     assert progressing["message"].startswith('ReplicaSet "web-')
     assert progressing["message"].endswith('" has timed out progressing.')
-    merge(kubectl, "deployment", "web", {"spec": {"template": template("sleep 1000", **QUICK)}})
+    patient = {"progressDeadlineSeconds": 600, "template": template("sleep 1000", **QUICK)}
+    merge(kubectl, "deployment", "web", {"spec": patient})
     assert "successfully rolled out" in kubectl("rollout", "status", "deployment/web", "--timeout=60s")
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 from cluster import Cluster
+from space import Kubectl
 
 pytestmark = pytest.mark.real
 
@@ -40,17 +41,20 @@ def test_a_stateful_set_keeps_its_data(fairway_cluster: Cluster) -> None:
     kubectl, here = fairway_cluster.kubectl, ("-n", "storage")
     fairway_cluster.apply(MANIFEST)
     kubectl(*here, "rollout", "status", "statefulset/db", "--timeout=60s")
-    looked = kubectl(*here, "exec", "db-0", "-c", "c", "--", "sh", "-c", "ls /data /own; ps")
+    space = Kubectl(fairway_cluster, "storage")
+    shows = ("exec", "db-0", "-c", "c", "--", "sh", "-c")
+    space.until(lambda: space(*shows, "cat /data/times"), lambda said: said == "started\n", "its first words")
+    looked = space(*shows, "ls /data /own; ps")
     assert "db-0" in looked and "times" in looked and "sleep 4242" in looked
-    kubectl(*here, "delete", "pod", "db-0")
-    kubectl(*here, "rollout", "status", "statefulset/db", "--timeout=60s")
+    space("delete", "pod", "db-0")
+    kubectl(*here, "wait", "--for=create", "pod/db-0", "--timeout=60s")
     kubectl(*here, "wait", "--for=condition=Ready", "pod/db-0", "--timeout=60s")
-    assert kubectl(*here, "exec", "db-0", "-c", "c", "--", "cat", "/data/times") == "started\nstarted\n"
+    space.until(lambda: space(*shows, "cat /data/times"), lambda said: said == "started\n" * 2, "those of both")
     (claim,) = fairway_cluster.objects("persistentvolumeclaims", *here)
     folder = fairway_cluster.state_dir / "volumes" / f"{claim['spec']['volumeName']}_storage_data-db-0"
     assert (folder / "times").exists()
     kubectl(*here, "delete", "statefulset", "db")
     kubectl(*here, "delete", "persistentvolumeclaim", "--all", "--timeout=60s")
-    kubectl("wait", "--for=delete", f"persistentvolume/{claim['spec']['volumeName']}", "--timeout=60s", check=False)
-    assert not folder.exists()
-    kubectl("delete", "namespace", "storage", "--timeout=60s")
+    space.until(folder.exists, lambda there: not there, "its folder gone")
+    kubectl("wait", "--for=delete", f"persistentvolume/{claim['spec']['volumeName']}", "--timeout=60s")
+    kubectl("delete", "namespace", "storage", "--timeout=120s")

@@ -76,6 +76,17 @@ spec:
 """
 
 
+LISTENS = """
+import socket, time
+while True:
+    try:
+        socket.create_connection(("127.0.0.1", 9000)).close()
+        break
+    except OSError:
+        time.sleep(0.1)
+"""
+
+
 class Kubectl:
     """One kubectl in one namespace."""
 
@@ -92,7 +103,7 @@ class Kubectl:
     def __call__(self, *arguments: str, data: bytes = b"") -> tuple[int, bytes, bytes]:
         """Exit code, output, errors."""
         command = [self.binary, "-n", self.namespace, *arguments]
-        done = subprocess.run(command, env=self.environment, input=data, capture_output=True, timeout=60, check=False)
+        done = subprocess.run(command, env=self.environment, input=data, capture_output=True, timeout=120, check=False)
         return done.returncode, done.stdout, done.stderr
 
     def ok(self, *arguments: str, data: bytes = b"") -> str:
@@ -142,13 +153,14 @@ class Screen:
         """Read to the end; the exit code."""
         while self.process.poll() is None and self._read(0.2):
             pass
-        code = self.process.wait(30)
+        code = self.process.wait(60)
         os.close(self.master)
         return code
 
 
-def each_kubectl() -> list[object]:
-    return [pytest.param(version, binary, id=version) for version, binary in kubectls().items()]
+def sized(size: str) -> str:
+    """What a shell runs to wait for a size: a terminal has none before kubectl has told it."""
+    return f"while [ \"$(stty size 2>/dev/null)\" != '{size}' ]; do sleep 0.05; done"
 
 
 @pytest.fixture(scope="module")
@@ -158,8 +170,9 @@ def namespace(fairway_cluster: Cluster) -> Iterator[str]:
     fairway_cluster.apply(PODS.replace("NAMESPACE", name))
     pods = ("pod/box", "pod/reader", "pod/shell", "pod/counter")
     fairway_cluster.kubectl("-n", name, "wait", "--for=condition=Ready", *pods, "--timeout=60s")
+    fairway_cluster.kubectl("-n", name, "exec", "counter", "--", "python3", "-c", LISTENS)
     yield name
-    fairway_cluster.kubectl("delete", "namespace", name, "--wait=true", "--timeout=60s")
+    fairway_cluster.kubectl("delete", "namespace", name, "--wait=true", "--timeout=120s")
 
 
 @pytest.fixture(params=kubectls().items(), ids=lambda item: item[0])
@@ -206,11 +219,11 @@ def test_exec_says_what_is_wrong(kubectl: Kubectl) -> None:
 def test_exec_with_a_terminal(kubectl: Kubectl) -> None:
     screen = Screen(kubectl, "exec", "-it", "box", "-c", "main", "--", "sh")
     screen.until("# ")
-    screen.type("tty; stty size; echo $TERM\n")
+    screen.type(f"tty; {sized('33 99')}; stty size; echo $TERM\n")
     screen.until(r"/dev/pts/\d+\r\n33 99\r\nxterm\r\n")
     screen.resize((20, 60))
     screen.process.send_signal(signal.SIGWINCH)
-    screen.type("while [ \"$(stty size)\" != '20 60' ]; do sleep 0.05; done; echo re''sized\n")
+    screen.type(f"{sized('20 60')}; echo re''sized\n")
     screen.until("resized")
     screen.type("exit 5\n")
     assert screen.end() == 5
@@ -262,14 +275,15 @@ def test_a_slow_reader_stops_the_writer(newest: Kubectl, fairway_cluster: Cluste
         return int(re.findall(r"VmRSS:\s+(\d+)", status.read_text())[0])
 
     before = resident()
-    counting = "i=0; while head -c 1000000 /dev/zero; do i=$((i+1)); echo $i > /tmp/written; done"
+    counting = "while head -c 1000000 /dev/zero; do echo >> /tmp/written; done"
     process = newest.start("exec", "box", "-c", "main", "--", "sh", "-c", counting, stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.read(1000)
     counts = [-1, 0]
     while counts[-1] != counts[-2]:
         time.sleep(0.5)
-        counts.append(int(newest.ok("exec", "box", "-c", "main", "--", "sh", "-c", "cat /tmp/written || echo 0")))
+        look = "touch /tmp/written; wc -l < /tmp/written"
+        counts.append(int(newest.ok("exec", "box", "-c", "main", "--", "sh", "-c", look)))
     assert counts[-1] < 30
     assert resident() - before < 20_000
     process.kill()
@@ -301,14 +315,14 @@ def test_attach_gives_input_and_shows_output(kubectl: Kubectl) -> None:
     process.stdin.flush()
     assert process.stdout.readline() == b"got hello\n"
     process.stdin.close()
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     process.stdout.close()
     assert "ended" not in kubectl.ok("logs", "reader"), "without stdinOnce the input stays open"
 
 
 def test_attach_to_a_terminal(kubectl: Kubectl) -> None:
     screen = Screen(kubectl, "attach", "-it", "shell", size=(21, 77))
-    screen.type("while [ \"$(stty size)\" != '21 77' ]; do sleep 0.05; done; echo size-$((20+1))\n")
+    screen.type(f"{sized('21 77')}; echo size-$((20+1))\n")
     screen.until("size-21")
     screen.process.kill()
     screen.end()
@@ -328,8 +342,8 @@ def test_run_with_a_terminal(kubectl: Kubectl) -> None:
         "--", "sh",
     )  # fmt: skip
     screen.until("# ")
-    screen.type("stty size; exit 7\n")
-    screen.until("33 99")
+    screen.type(f"{sized('33 99')}; echo re''sized; exit 7\n")
+    screen.until("resized")
     assert screen.end() == 7
 
 
@@ -362,7 +376,7 @@ class Forward:
 
     def exchange(self, data: bytes) -> bytes:
         """Send everything, end the sending half, read everything."""
-        with socket.create_connection(("127.0.0.1", self.local), timeout=30) as peer:
+        with socket.create_connection(("127.0.0.1", self.local), timeout=60) as peer:
             peer.sendall(data)
             peer.shutdown(socket.SHUT_WR)
             answer = b""
@@ -390,14 +404,14 @@ def test_port_forward_carries_many_connections(kubectl: Kubectl) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(120)
     forward.end()
     assert got == {at: f"{len(data)} {hashlib.sha256(data).hexdigest()}".encode() for at, data in enumerate(sent)}
 
 
 def test_port_forward_to_nothing_says_so(kubectl: Kubectl) -> None:
     forward = Forward(kubectl, "counter", 9)
-    with socket.create_connection(("127.0.0.1", forward.local), timeout=30) as peer:
+    with socket.create_connection(("127.0.0.1", forward.local), timeout=60) as peer:
         peer.sendall(b"x")
         try:
             assert peer.recv(10) == b""
@@ -417,8 +431,12 @@ def test_port_forward_to_nothing_says_so(kubectl: Kubectl) -> None:
 
 
 def test_top(kubectl: Kubectl) -> None:
-    rows = [line.split() for line in kubectl.ok("top", "pod", "--no-headers").splitlines()]
-    assert {"box", "counter"} <= {row[0] for row in rows}
+    rows: list[list[str]] = []
+    deadline = time.monotonic() + 60
+    while not {"box", "counter"} <= {row[0] for row in rows}:  # what came just now was not measured yet
+        code, output, errors = kubectl("top", "pod", "--no-headers")
+        assert time.monotonic() < deadline, (code, output, errors)
+        rows = [line.split() for line in output.decode().splitlines()]
     assert all(re.fullmatch(r"\d+m", row[1]) and re.fullmatch(r"\d+Mi", row[2]) for row in rows)
     assert int(next(row for row in rows if row[0] == "counter")[2].removesuffix("Mi")) >= 2
     containers = kubectl.ok("top", "pod", "box", "--containers", "--no-headers").splitlines()

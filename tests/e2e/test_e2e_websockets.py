@@ -22,7 +22,15 @@ metadata: {{name: box, namespace: {NAMESPACE}}}
 spec:
   terminationGracePeriodSeconds: 0
   containers:
-  - {{name: main, image: busybox, imagePullPolicy: Never, command: [httpd, -f, -p, "127.0.0.1:8080", -h, /etc]}}
+  - name: main
+    image: busybox
+    imagePullPolicy: Never
+    command: [httpd, -f, -p, "127.0.0.1:8080", -h, /etc]
+    startupProbe:
+      exec: {{command: [wget, -qO, /dev/null, "http://127.0.0.1:8080/hostname"]}}
+      periodSeconds: 1
+      timeoutSeconds: 10
+      failureThreshold: 60
 """
 
 
@@ -32,7 +40,7 @@ def box(fairway_cluster: Cluster) -> Iterator[Cluster]:
     fairway_cluster.apply(POD)
     fairway_cluster.kubectl("-n", NAMESPACE, "wait", "--for=condition=Ready", "pod/box", "--timeout=60s")
     yield fairway_cluster
-    fairway_cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=true", "--timeout=60s")
+    fairway_cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=true", "--timeout=120s")
 
 
 def run(cluster: Cluster, *command: str, protocols: tuple[str, ...] = ("v4.channel.k8s.io",), **flags: str) -> Client:
@@ -128,7 +136,7 @@ def test_port_forward_by_channels(box: Cluster) -> None:
     path = f"/api/v1/namespaces/{NAMESPACE}/pods/box/portforward?ports=8080&ports=9"
     client = Client(box.kubeconfig, path, "v4.channel.k8s.io")
     client.send(b"\0GET /hostname HTTP/1.0\r\n\r\n")
-    client.sock.settimeout(10)
+    client.sock.settimeout(120)
     seen: dict[int, bytes] = {}
     while b"box\n" not in seen.get(0, b"") or b"refused" not in seen.get(3, b""):
         for piece in client._decoder.feed(client.sock.recv(65536)):

@@ -15,7 +15,7 @@ def test_stateful_set(kubectl: Kubectl) -> None:
     assert names(pods) == ["db-0", "db-1", "db-2"]
     started = [pod["status"]["startTime"] for pod in sorted(pods, key=lambda pod: pod["metadata"]["name"])]
     assert started == sorted(started)
-    assert kubectl("logs", "db-2").strip() == "db-2"
+    kubectl.until(lambda: kubectl("logs", "db-2").strip(), lambda said: said == "db-2", "its name")
     lost = next(pod["metadata"]["uid"] for pod in pods if pod["metadata"]["name"] == "db-1")
     kubectl("delete", "pod", "db-1")
     kubectl.until(
@@ -63,8 +63,9 @@ def test_daemon_set(kubectl: Kubectl) -> None:
     kubectl("rollout", "status", "ds/agent", "--timeout=60s")
     kubectl("patch", "ds", "agent", "-p", '{"spec":{"template":{"spec":{"nodeSelector":{"disk":"none"}}}}}')
     kubectl.until(lambda: kubectl.items("pods"), lambda found: not found, "no node fits")
-    status = kubectl.get("ds", "agent")["status"]
-    assert status["desiredNumberScheduled"] == 0
+    kubectl.until(
+        lambda: kubectl.get("ds", "agent")["status"], lambda found: found["desiredNumberScheduled"] == 0, "to be told"
+    )
 
 
 def test_job(kubectl: Kubectl) -> None:
@@ -117,9 +118,11 @@ def test_disruption_budget(kubectl: Kubectl) -> None:
     kubectl("wait", "--for=jsonpath={.status.currentHealthy}=2", "pdb/web", "--timeout=60s")
     selector = f"--pod-selector=app=x,where={kubectl.namespace}"
     kubectl("label", "pods", "--all", f"where={kubectl.namespace}")
-    says = kubectl("drain", "fairway", "--timeout=2s", selector, check=False)
-    assert "Cannot evict pod as it would violate the pod's disruption budget." in says
-    kubectl("uncordon", "fairway")
+    refused = "Cannot evict pod as it would violate the pod's disruption budget."
+    try:
+        kubectl.cluster.kubectl_until(refused, "drain", "fairway", selector)
+    finally:
+        kubectl("uncordon", "fairway")
     assert len(kubectl.items("pods")) == 2
 
 
@@ -132,12 +135,12 @@ def test_quota_and_limits(kubectl: Kubectl) -> None:
         lambda: kubectl.get("quota", "small")["status"], lambda found: found.get("used", {}).get("pods") == "1", "use"
     )
     assert quota["used"] == {"pods": "1", "requests.cpu": "100m"}
-    messages = kubectl.until(
+    said = "exceeded quota: small, requested: requests.cpu=100m, used: requests.cpu=100m"
+    kubectl.until(
         lambda: [event["message"] for event in kubectl.items("events") if event["reason"] == "FailedCreate"],
-        bool,
-        "an event",
+        lambda messages: any(said in message for message in messages),
+        said,
     )
-    assert "exceeded quota: small, requested: requests.cpu=100m, used: requests.cpu=100m" in messages[0]
 
 
 def test_autoscaler(kubectl: Kubectl) -> None:
@@ -147,8 +150,8 @@ def test_autoscaler(kubectl: Kubectl) -> None:
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
     spec = {"scaleTargetRef": target, "maxReplicas": 3, "metrics": [metric]}
     kubectl.apply("HorizontalPodAutoscaler", "web", spec, "autoscaling/v2")
-    kubectl("wait", "--for=condition=ScalingActive", "hpa/web", "--timeout=60s")
-    kubectl("wait", "--for=jsonpath={.spec.replicas}=3", "deployment/web", "--timeout=60s")
+    kubectl("wait", "--for=condition=ScalingActive", "hpa/web", "--timeout=120s")
+    kubectl("wait", "--for=jsonpath={.spec.replicas}=3", "deployment/web", "--timeout=120s")
     kubectl("rollout", "status", "deployment/web", "--timeout=60s")
 
 

@@ -6,10 +6,11 @@ import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import browse
 import manifests
 import pytest
 from cluster import Cluster
-from load import Load, load
+from load import load
 
 pytestmark = pytest.mark.real
 
@@ -18,15 +19,9 @@ pytestmark = pytest.mark.real
 async def shop(fairway_cluster: Cluster) -> AsyncIterator[Cluster]:
     fairway_cluster.apply(manifests.web("shop", replicas=3))
     fairway_cluster.kubectl("rollout", "status", "deployment/shop", "--timeout=60s")
-    async with load(fairway_cluster.target("shop.example.com")) as warm:
-        await _first_answer(warm)
+    browse.until(fairway_cluster, "shop.example.com", status=200)
     yield fairway_cluster
     fairway_cluster.kubectl("delete", "deployment,service,ingress,configmap", "--all", "--wait=true")
-
-
-async def _first_answer(seen: Load) -> None:
-    await seen.more(1)
-    seen.failures.clear()
 
 
 async def _kubectl(cluster: Cluster, *arguments: str) -> str:
@@ -68,7 +63,10 @@ async def test_a_pod_killed_without_warning(shop: Cluster) -> None:
         for pid in servers[:2]:
             os.kill(pid, signal.SIGKILL)
             await seen.more(100)
-        await _kubectl(shop, "wait", "--for=condition=Ready", "pods", "-l", "app=shop", "--timeout=60s")
+        async with asyncio.timeout(120):
+            while sum((await asyncio.to_thread(_restarts, shop)).values()) < 2:
+                await asyncio.sleep(0.1)
+        await _kubectl(shop, "wait", "--for=jsonpath={.status.readyReplicas}=3", "deployment/shop", "--timeout=60s")
         await seen.more()
     assert seen.failures == []
 
