@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,10 @@ from typing import Any
 import cluster
 import pytest
 import shared
-from app_site import Person
+from app_site import Person, delivering
 from load import load
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 ROUNDS = int(os.environ.get("FAIRWAY_DELIVERY_KILL_ROUNDS", "5"))
 SEED = int(os.environ.get("FAIRWAY_DELIVERY_KILL_SEED", "1"))
 HOST = "killed.test"
@@ -37,18 +38,18 @@ def person(tmp_path: Path) -> Iterator[Person]:
     made = cluster.new(tmp_path / "state")
     shared.bases(made.state_dir, "nginx", "python")
     made.start()
-    yield Person(made, tmp_path)
+    yield Person(delivering(made), tmp_path)
     print(made.kubectl("get", "apps,pipelineruns,jobs,pods,releases", check=False))  # shown when the test failed
     print(made.log())
     made.stop()
 
 
 async def until(look: Callable[[], Any], wanted: Callable[[Any], bool], what: str) -> Any:
-    for _ in range(450):
-        if wanted(found := await asyncio.to_thread(look)):
-            return found
+    deadline = time.monotonic() + 120
+    while not wanted(found := await asyncio.to_thread(look)):
+        assert time.monotonic() < deadline, f"never came: {what}; last seen: {found}"
         await asyncio.sleep(0.1)
-    raise AssertionError(f"never came: {what}; last seen: {found}")
+    return found
 
 
 async def pushed(person: Person, folder: Path, delay_seconds: float) -> str:

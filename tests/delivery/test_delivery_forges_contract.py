@@ -311,6 +311,9 @@ async def test_a_repository_that_an_app_leaves_keeps_no_webhook(github: World, t
     commit = new.commit("moved", **{"index.html": "moved"})
     await github.make_app()
 
+    async def hooks() -> tuple[int, int]:
+        return len(old.hooks), len(new.hooks)
+
     async def noted() -> list[str]:
         return [*await github.cluster.messages("WebhookLeft"), *await github.cluster.messages("WebhookRemoved")]
 
@@ -322,15 +325,18 @@ async def test_a_repository_that_an_app_leaves_keeps_no_webhook(github: World, t
             await github.client.patch(APPS, "site", {"spec": {"source": moved}}, namespace="default")
             await github.run_of(commit)
             told = await github.cluster.until(noted, bool, "why the old webhook stays")
-            assert old.url in told[0] and len(old.hooks) == len(new.hooks) == 1
+            assert old.url in told[0]
+            await github.cluster.until(hooks, lambda counts: counts == (1, 1), "the new webhook beside the old one")
             old.broken = None
 
             async def left() -> list[str]:
                 return [*map(str, old.hooks)]
 
             await github.cluster.until(left, lambda found: not found, "the end of the old webhook")
-            status = (await github.app())["status"]
-            assert status["repositoryId"] == "77" and status["repositoryUrl"] == new.url
+            bound = await github.cluster.until(
+                github.app, lambda app: app["status"].get("repositoryId") == "77", "the binding"
+            )
+            assert bound["status"]["repositoryUrl"] == new.url
             await github.cluster.until(
                 lambda: github.cluster.messages("WebhookRemoved"), bool, "the Event about its end"
             )

@@ -59,6 +59,7 @@ async def test_a_killed_endpoint_leaves_valid_repositories(tmp_path: Path) -> No
                     async with asyncio.timeout(moment.uniform(0.0, 0.6)):  # any moment: there is nothing to wait for
                         await asyncio.shield(pushing)
                 process.kill()
+                await process.wait()  # its git ends with it, and only then nothing moves any more
                 done = await pushing
             repositories = Repositories(folder)
             path = await repositories.ensure(KEY)

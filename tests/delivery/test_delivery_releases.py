@@ -67,6 +67,10 @@ class World:
     async def change(self, name: str = "site", **spec: Any) -> App:
         return decode(App, await self.client.patch(APPS, name, {"spec": spec}, namespace="default"))
 
+    async def deadline(self, seconds: int) -> App:
+        """The App with another one: what is to fail has two seconds, and what is to go live as long as it takes."""
+        return await self.change(deploy={"progressDeadlineSeconds": seconds})
+
     async def release(self, app: App, image: str = GOOD, environment: int = 0, **more: Any) -> str:
         self._run += 1
         given: Raw = {"port": 80, "commit": "c" * 40, "ref": "refs/heads/main", "reason": "deploy"}
@@ -186,9 +190,10 @@ async def test_scaling_restarts_no_pod(world: World) -> None:
 
 
 async def test_a_failed_rollout_is_taken_back_and_the_old_version_serves_on(world: World) -> None:
-    app = await world.app(deploy={"progressDeadlineSeconds": 2}, replicas=2)
+    app = await world.app(replicas=2)
     async with world.working():
         await world.ended(await world.release(app))
+        app = await world.deadline(2)
         world.cluster.kubelet.count_from_now()
         bad = await world.ended(await world.release(app, BROKEN_IMAGE), "Failed")
         back = await world.ended("site-v3")
@@ -207,16 +212,16 @@ async def test_a_first_release_that_fails_has_nothing_to_go_back_to(world: World
     app = await world.app(deploy={"progressDeadlineSeconds": 2})
     async with world.working():
         bad = await world.ended(await world.release(app, BROKEN_IMAGE), "Failed")
-        live = await world.ended(await world.release(app, GOOD))
+        live = await world.ended(await world.release(await world.deadline(120), GOOD))
     assert "no earlier live Release" in bad.status.message
     assert live.spec.number == 2
 
 
 async def test_with_policy_keep_failed_objects_are_left(world: World) -> None:
-    app = await world.app(deploy={"progressDeadlineSeconds": 2, "onFailure": "keep"})
+    app = await world.app(deploy={"onFailure": "keep"})
     async with world.working():
         await world.ended(await world.release(app))
-        await world.ended(await world.release(app, BROKEN_IMAGE), "Failed")
+        await world.ended(await world.release(await world.deadline(2), BROKEN_IMAGE), "Failed")
         deployed = await world.client.get(DEPLOYMENTS, "site", "default")
         assert (await world.seen("site-v1")).status.phase == "Live"  # type: ignore[union-attr]
     assert deployed["spec"]["template"]["spec"]["containers"][0]["image"] == BROKEN_IMAGE
@@ -372,11 +377,11 @@ async def test_everything_goes_with_the_app(world: World) -> None:
 
 
 async def test_following_tells_the_story(world: World) -> None:
-    app = await world.app(domains=["site.example.com"], deploy={"progressDeadlineSeconds": 2})
+    await world.app(domains=["site.example.com"])
     async with world.working():
         good, bad = [], []
-        for image, lines in ((GOOD, good), (BROKEN_IMAGE, bad)):
-            name = await world.release(app, image)
+        for image, lines, seconds in ((GOOD, good, 120), (BROKEN_IMAGE, bad, 2)):
+            name = await world.release(await world.deadline(seconds), image)
             async for line in follow_release(world.client, SystemClock(), ObjectKey("default", name), url_suffix=":84"):
                 lines.append(line)
     assert good[0] == "-----> Releasing v1 to production"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import cluster
 import pytest
 import shared
-from app_site import Person
+from app_site import Person, delivering
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
@@ -28,8 +28,8 @@ build:
   image: busybox
   script:
     - mkdir -p dist && echo site > dist/index.html
-    - try() { nc -w 1 "$2" "$3" </dev/null >/dev/null 2>&1 && echo "reached:$1" || echo "closed:$1"; }
-    - nslookup kubernetes.default.svc.cluster.local | grep -q Name && echo resolved:names
+    - try() { nc -w "$4" "$2" "$3" </dev/null >/dev/null 2>&1 && echo "reached:$1" || echo "closed:$1"; }
+    - until nslookup kubernetes.default.svc.cluster.local | grep -q Name; do sleep 1; done; echo resolved:names
 """
 
 
@@ -39,7 +39,7 @@ def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     made = cluster.new(folder / "state")
     shared.bases(made.state_dir, "busybox", "nginx", "python")
     made.start()
-    yield Person(made, folder)
+    yield Person(delivering(made), folder)
     made.stop()
 
 
@@ -62,7 +62,8 @@ def test_a_job_reaches_names_and_the_delivery_endpoint_and_nothing_else_inside(p
         "pod": (pod, 8080),
         "service": (service, 80),
     }
-    tries = "".join(f"    - try {name} {host} {port}\n" for name, (host, port) in places.items())
+    seconds = {name: 30 if name.startswith("delivery") else 1 for name in places}  # what is open is waited for
+    tries = "".join(f"    - try {name} {host} {port} {seconds[name]}\n" for name, (host, port) in places.items())
     person.commit(site, **{".fairway.yml": _JOB + tries})
     lines = person.push(site).replace("remote:", "").split()
     found = {name: "reached" for name in places if f"reached:{name}" in lines}

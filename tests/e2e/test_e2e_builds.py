@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import cluster
 import pytest
 import shared
-from app_site import Person
+from app_site import Person, delivering
 
 from fairway.toolkit.oci.store import ImageStore
 
@@ -31,7 +31,7 @@ def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     made = cluster.new(folder / "state")
     shared.bases(made.state_dir, "nginx", "python")
     made.start()
-    yield Person(made, folder)
+    yield Person(delivering(made), folder)
     made.stop()
 
 
@@ -66,9 +66,9 @@ spec:
     person.push(made)
     person.shows("made.example.com", "hello blue world")
     person.shows("made.example.com", "world", "/note.txt")
-    environment = person.page("made.example.com", "/env.txt")
+    environment = person.says("made.example.com", "/env.txt")
     assert "COLOUR=blue" in environment and "hunter2" not in environment and "FAIRWAY" not in environment
-    assert "token" not in person.page("made.example.com", "/seen.txt")
+    assert "token" not in person.says("made.example.com", "/seen.txt")
     store = ImageStore(person.cluster.state_dir / "images")
     image = person.cluster.objects("deployments", "-l", "fairway.dev/app=made")[0]
     named = image["spec"]["template"]["spec"]["containers"][0]["image"]

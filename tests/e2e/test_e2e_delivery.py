@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import cluster
 import pytest
 import shared
-from app_site import Person
+from app_site import Person, delivering
 
 pytestmark = pytest.mark.real
 
@@ -21,7 +21,7 @@ def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     made = cluster.new(folder / "state")
     shared.bases(made.state_dir, "nginx", "python")
     made.start()
-    yield Person(made, folder)
+    yield Person(delivering(made), folder)
     made.stop()
 
 
@@ -53,8 +53,10 @@ def test_a_push_is_live_and_the_next_one_too_and_back_again(person: Person) -> N
     person.is_live(person.fairway("rollback", "marketing-site"), "site.corp.com", "<h1>one</h1>")
     listed = person.fairway("releases", "marketing-site")
     assert "v3" in listed and "rollback of v1" in listed
-    shown = person.fairway("app", "show", "marketing-site")
-    assert "site.corp.com" in shown and "Live" in shown
+    shown = until(
+        lambda: person.fairway("app", "show", "marketing-site"), lambda text: "Live" in text, "what is known of the App"
+    )
+    assert "site.corp.com" in shown
 
 
 def test_kubectl_apply_of_an_app_is_the_same(person: Person) -> None:
@@ -169,7 +171,7 @@ def test_a_program_has_its_packages_and_is_no_root_and_writes_beside_itself(pers
     said = person.fairway("deploy", str(folder), "--domain", "counter.example.com")
     assert "is live" in said and "Successfully installed greeting-1.0" in said, said
     person.shows("counter.example.com", "1000 /app mine hello")
-    (pod,) = person.cluster.objects("pods", "-l", "fairway.dev/app=counter")
+    (pod,) = person.cluster.objects("pods", "-l", "fairway.dev/app=counter,fairway.dev/environment=production")
     security = pod["spec"]["containers"][0]["securityContext"]
     assert security["runAsNonRoot"] and security["capabilities"] == {"drop": ["ALL"]}
 

@@ -13,7 +13,7 @@ import cluster
 import pytest
 import shared
 import yaml
-from app_site import Person
+from app_site import Person, delivering
 from cluster import Cluster
 
 pytestmark = pytest.mark.real
@@ -101,7 +101,7 @@ def test_a_push_is_live_in_a_cluster_of_somebody_else(foreign: Cluster, tmp_path
     with log.open("w") as file:
         running = subprocess.Popen(command(foreign, tmp_path), stdout=file, stderr=file)
         try:
-            until(lambda: foreign.kubectl("get", "apps", "-A", check=False).startswith("No resources"), "no kinds")
+            delivering(foreign)
             site = person.repository("shop")
             person.fairway("app", "create", "shop", "--domain", "shop.example.com", "--remote", folder=site)
             person.commit(site, **{"index.html": "<h1>one</h1>"})
@@ -112,7 +112,7 @@ def test_a_push_is_live_in_a_cluster_of_somebody_else(foreign: Cluster, tmp_path
             image = pod["spec"]["containers"][0]["image"]
             assert image.startswith(f"{REGISTRY}/fairway/default/shop@sha256:")
             running.kill()
-            running.wait(20)
+            running.wait(60)
             running = subprocess.Popen(command(foreign, tmp_path), stdout=file, stderr=file)
             person.commit(site, **{"index.html": "<h1>two</h1>"})
             until(lambda: "shop.example.com" in person.push(site, check=False), "the endpoint never came back")
@@ -121,6 +121,6 @@ def test_a_push_is_live_in_a_cluster_of_somebody_else(foreign: Cluster, tmp_path
             until(lambda: person.page("shop.example.com") == "<h1>one</h1>", "the first version did not come back")
         finally:
             running.terminate()
-            running.wait(20)
+            running.wait(60)
     written = log.read_text()
     assert "orbidden" not in written and "level=error" not in written, written

@@ -3,12 +3,14 @@
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import cluster
 import ordinary_user
 import pytest
+from app_site import delivering
 from cluster import Cluster
 
 pytestmark = pytest.mark.real
@@ -45,7 +47,7 @@ def rootless(request: pytest.FixtureRequest) -> Iterator[Cluster]:
         instance = cluster.new(home / "state")
         instance.prefix = ordinary_user.prefix(home, subordinate=request.param == "full map")
         instance.start()
-        yield instance
+        yield delivering(instance)
         instance.stop()
 
 
@@ -86,6 +88,23 @@ def page(instance: Cluster) -> str:
     return done.stdout.strip()
 
 
+def shows(instance: Cluster, text: str) -> None:
+    """The site says just that, as soon as the edge has heard of what is live."""
+    deadline = time.monotonic() + 60
+    while (seen := page(instance)) != text:
+        assert time.monotonic() < deadline, f"the site says {seen!r}, not {text!r}\n{instance.log()}"
+        time.sleep(0.1)
+
+
+def only_pod(instance: Cluster) -> str:
+    """The site's pod, once those of older versions are gone."""
+    deadline = time.monotonic() + 60
+    while len(found := instance.objects("pods", "-l", "fairway.dev/app=site,fairway.dev/environment=production")) != 1:
+        assert time.monotonic() < deadline, [one["metadata"]["name"] for one in found]
+        time.sleep(0.1)
+    return str(found[0]["metadata"]["name"])
+
+
 def test_push_live_and_back_without_root(rootless: Cluster) -> None:
     site = rootless.state_dir.parent / "site"
     ran(rootless, site.parent, "git", "init", "--quiet", "--initial-branch=main", str(site))
@@ -93,13 +112,13 @@ def test_push_live_and_back_without_root(rootless: Cluster) -> None:
     said(rootless, "app", "remote", "site")
     first = pushed(rootless, "one")
     assert "making base nginx" in first and "is live (v1)" in first
-    assert page(rootless) == "one"
+    shows(rootless, "one")
     second = pushed(rootless, "two")
     assert "making base" not in second and "is live (v2)" in second
-    assert page(rootless) == "two"
+    shows(rootless, "two")
     assert "v3 is live" in said(rootless, "rollback", "site")
-    assert page(rootless) == "one"
-    status = rootless.kubectl("exec", "deploy/site", "--", "cat", "/proc/1/status").splitlines()
+    shows(rootless, "one")
+    status = rootless.kubectl("exec", only_pod(rootless), "--", "cat", "/proc/1/status").splitlines()
     found = {name: value.split() for name, _, value in (line.partition(":") for line in status)}
     assert found["Uid"][0] == "101" and found["CapEff"] == ["0000000000000000"]
     image = rootless.kubectl("get", "release", "site-v1", "-o", "jsonpath={.spec.image}")
@@ -107,8 +126,8 @@ def test_push_live_and_back_without_root(rootless: Cluster) -> None:
     rootless.kubectl("wait", "--for=condition=Ready", "pod/strict", "--timeout=60s")
     (site / "Dockerfile").write_text(OWN)  # the image that people know starts as root, and on port 80
     assert "is live" in pushed(rootless, "own")
-    assert page(rootless) == "own"
+    shows(rootless, "own")
     (site / "Dockerfile").unlink()
     (site / "index.html").write_text("deployed")
     assert "is live" in said(rootless, "deploy")
-    assert page(rootless) == "deployed"
+    shows(rootless, "deployed")

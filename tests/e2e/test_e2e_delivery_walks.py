@@ -9,7 +9,7 @@ from typing import Any
 import cluster
 import pytest
 import shared
-from app_site import Person
+from app_site import Person, delivering
 
 from fairway.processes.broker import local_addresses
 
@@ -37,7 +37,7 @@ for target in sys.argv[1:]:
     print("look", target, reached(*target.split(":")))
 for path in ("default/shop.git/info/refs?service=git-upload-pack", "runs/default/shop-1/source", "logs/default/shop-1"):
     try:
-        print("asked", path, urllib.request.urlopen("http://10.42.0.1:8900/" + path, timeout=5).status)
+        print("asked", path, urllib.request.urlopen("http://10.42.0.1:8900/" + path, timeout=60).status)
     except OSError as error:
         print("asked", path, getattr(error, "code", error))
 secrets = [path for folder in ("/fairway/**", "/var/run/secrets/**") for path in glob.glob(folder, recursive=True)]
@@ -69,7 +69,7 @@ def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     made.flags = ("--egress", "veth")  # what a build must not reach is only out of its reach when there is a way out
     shared.bases(made.state_dir, "nginx", "python")
     made.start()
-    yield Person(made, folder)
+    yield Person(delivering(made), folder)
     made.stop()
 
 

@@ -1,7 +1,5 @@
 """Dockerfiles as people write them, through real pods: stages, users, mounts, kept layers, and hostile ones."""
 
-import subprocess
-import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +7,8 @@ from pathlib import Path
 
 import cluster
 import pytest
-from app_site import Person
+import shared
+from app_site import Person, delivering
 
 from fairway.toolkit.oci.store import ImageStore
 
@@ -88,11 +87,9 @@ EXPOSE 80
 def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     folder = tmp_path_factory.mktemp("dockerfiles")
     made = cluster.new(folder / "state")
-    for base in ("nginx", "python"):
-        command = [sys.executable, "-m", "fairway.processes.main", "image", "build", "--base", base]
-        subprocess.run([*command, "--state-dir", str(made.state_dir)], check=True, capture_output=True)
+    shared.bases(made.state_dir, "nginx", "python")
     made.start()
-    yield Person(made, folder)
+    yield Person(delivering(made), folder)
     made.stop()
 
 
@@ -108,37 +105,29 @@ def app(person: Person, name: str, build: str = "{}") -> Path:
     return folder
 
 
-def page(person: Person, name: str, path: str = "/") -> str:
-    """What the App's site says, once it says something."""
-    deadline = time.monotonic() + 60
-    while not (text := person.page(f"{name}.example.com", path)):
-        assert time.monotonic() < deadline, f"{name} never said anything at {path}"
-        time.sleep(0.2)
-    return text
-
-
 def test_stages_and_users_and_what_files_are(person: Person) -> None:
     folder = app(person, "stages")
     files = {"Dockerfile": STAGES, "packages.txt": "one", "text.txt": "first"}
     person.commit(folder, **files)
     said = person.push(folder)
     assert "is live" in said and "image-unused" not in said and "cached" not in said, said
-    assert page(person, "stages") == "first"
-    assert page(person, "stages", "/who").splitlines() == [
+    host = "stages.example.com"
+    person.shows(host, "first")
+    assert person.says(host, "/who").splitlines() == [
         *("1234", "1235 77", "/home/app dark blue none"),
         "CapEff:\t0000000000000000",
     ]
-    assert page(person, "stages", "/number") == "4321 99 /\n"
-    assert page(person, "stages", "/absolute") == "program"
+    assert person.says(host, "/number") == "4321 99 /\n"
+    assert person.says(host, "/absolute") == "program"
     modes, owners, listed = (
         "4755 2 0\n4755 2 0\n",
         "0 0\n1234 1235\n",
         "/keep:\ndir\nprogram\nsame\n\n/keep/dir:\nnew\n",
     )
-    assert page(person, "stages", "/files") == f"{modes}{owners}{listed}20\n"
+    assert person.says(host, "/files") == f"{modes}{owners}{listed}20\n"
     person.commit(folder, **{"text.txt": "second"})
     said = person.push(folder)
-    assert page(person, "stages") == "second", said
+    person.shows(host, "second")
     assert said.count("cached: RUN") == 7, said
     assert said.count("ended with exit code") == 0 and 'RUN echo "$(id -u)' in said
 
@@ -151,12 +140,12 @@ def test_mounts_leave_nothing_behind(person: Person) -> None:
     said = person.push(folder)
     assert "runs 1 token [masked] [masked]" in said and "reached the resolver" in said and TOKEN not in said, said
     assert "GREETING=hello" in said and "KUBERNETES" not in said and "TOKEN=" not in said
-    assert page(person, "mounts").splitlines() == [
-        "hello one", "touch: /src/no: Read-only file system", "read-only", "1",
-    ]  # fmt: skip
+    rest = "touch: /src/no: Read-only file system\nread-only\n1\n"
+    person.shows("mounts.example.com", f"hello one\n{rest}")
     person.commit(folder, **{"text.txt": "two"})
     said = person.push(folder)
-    assert "runs 2 token" in said and page(person, "mounts").startswith("hello two"), said
+    assert "runs 2 token" in said, said
+    person.shows("mounts.example.com", f"hello two\n{rest}")
     store = ImageStore(person.cluster.state_dir / "images")
     for digest in store.blobs.digests():
         with store.blobs.open(digest) as blob:
@@ -178,7 +167,8 @@ def test_a_target_and_an_ignore_file_of_its_own(person: Person) -> None:
     files = {"web.Dockerfile": text, "web.Dockerfile.dockerignore": ignored, "index.html": "mine", "a.secret": "no"}
     person.commit(folder, **{f"docker/{name}": data for name, data in files.items()})
     said = person.push(folder)
-    assert page(person, "target") == "mine" and "exit 3" not in said, said
+    assert "exit 3" not in said, said
+    person.shows("target.example.com", "mine")
     assert person.page("target.example.com", "/a.secret") != "no"
 
 

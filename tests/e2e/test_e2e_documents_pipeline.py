@@ -16,7 +16,7 @@ import cluster
 import msgspec
 import pytest
 import shared
-from app_site import Person
+from app_site import Person, delivering
 from oci_registry import HTPASSWD, PASSWORD
 from stand_ins import stand_ins
 
@@ -84,7 +84,7 @@ def harbor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harbor]:
         yield found
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
         log.close()
 
 
@@ -100,7 +100,7 @@ def person(tmp_path_factory: pytest.TempPathFactory, harbor: Harbor) -> Iterator
     shared.bases(made.state_dir, "busybox", "nginx", "python")
     stand_ins(made.state_dir / "images")
     made.start()
-    yield Person(made, folder)
+    yield Person(delivering(made), folder)
     made.stop()
 
 
@@ -237,6 +237,8 @@ def test_a_run_that_fails_after_it_deployed_goes_back(person: Person, shop: Path
 
 def test_a_job_that_deploys_nothing_releases_nothing(person: Person, shop: Path) -> None:
     """It may look at everything all the same, as at any cluster: watches and streams go through."""
+    pods = ("pods", "-n", SPACE, "-l", "app=marketing-site")
+    waited(lambda: person.cluster.objects(*pods), lambda found: len(found) == 2, "the end of pods that leave")
     script = [
         "kubectl rollout status deployment/marketing-site",
         "kubectl exec deployment/marketing-site -- echo inside a pod",
@@ -344,8 +346,8 @@ def asked(person: Person, host: str) -> str:
     if page:
         return page
     target = f"{host}:{person.cluster.http}:127.0.0.1"
-    command = ["curl", "--silent", "--max-time", "20", "--resolve", target, f"http://{host}:{person.cluster.http}/"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stdout
+    command = ["curl", "--silent", "--max-time", "60", "--resolve", target, f"http://{host}:{person.cluster.http}/"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=90, check=False).stdout
 
 
 def test_three_domains_and_then_two(person: Person) -> None:
@@ -379,7 +381,7 @@ def test_three_domains_and_then_two(person: Person) -> None:
 def curl(person: Person, host: str) -> str:
     """Status and page over HTTPS by curl, as a browser checks it: the certificate must be for this very host."""
     root = person.cluster.state_dir / "pki" / "web-ca.crt"
-    words = ["curl", "--silent", "--max-time", "20", "--cacert", str(root), "--write-out", "%{stderr}%{http_code} "]
+    words = ["curl", "--silent", "--max-time", "60", "--cacert", str(root), "--write-out", "%{stderr}%{http_code} "]
     words += ["--resolve", f"{host}:{person.cluster.https}:127.0.0.1", f"https://{host}:{person.cluster.https}/"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=90, check=False)
     return done.stderr + done.stdout

@@ -14,7 +14,17 @@ from fairway.certificates import authority
 from fairway.processes import probe_url
 from fairway.processes.instance import Address
 
-_SHOWN_SECONDS = 60
+_SHOWN_SECONDS = patience.seconds(60)
+
+
+def delivering(cluster: Cluster) -> Cluster:
+    """The same cluster, once its delivery answers at the front door: `up` does not wait for that."""
+    root, deadline = authority.paths(cluster.state_dir / "pki").certificate, time.monotonic() + _SHOWN_SECONDS
+    door = ("https", Address("127.0.0.1", cluster.https), "git.fairway.localhost", "/", root)
+    while "there is nothing here; apps are at" not in (said := probe_url.problem(*door)):
+        assert time.monotonic() < deadline, f"delivery does not answer: {said}\n{cluster.log()}"
+        time.sleep(0.05)
+    return cluster
 
 
 class Pushing:
@@ -44,7 +54,7 @@ class Pushing:
         """What the terminal shows by now."""
         return self._terminal.read_text(errors="replace")
 
-    def ended(self, seconds: float = patience.seconds(60)) -> str:
+    def ended(self, seconds: float = patience.seconds(120)) -> str:
         """What the terminal shows at its end."""
         self.process.wait(seconds)
         return self.said
@@ -138,7 +148,16 @@ class Person(msgspec.Struct, frozen=True):
         assert "is live" in said and host in said, said
         assert seen == text or "the edge has not taken it yet" in said, f"{host} says {seen!r}, not {text!r}: {said}"
 
+    def says(self, host: str, path: str = "/") -> str:
+        """What the site says, as soon as it says something."""
+        deadline = time.monotonic() + _SHOWN_SECONDS
+        while not (seen := self.page(host, path)):
+            assert time.monotonic() < deadline, f"{host}{path} says nothing\n{self.cluster.log()}"
+            time.sleep(0.02)
+        return seen
+
     def page(self, host: str, path: str = "/") -> str:
         """What the site says over TLS, with the sites' own root trusted; "" when it does not answer well."""
         root = authority.paths(self.cluster.state_dir / "pki").certificate
-        return probe_url.page(Address("127.0.0.1", self.cluster.https), host, path, root)
+        front_door = Address("127.0.0.1", self.cluster.https)
+        return probe_url.page(front_door, host, path, root, timeout_seconds=_SHOWN_SECONDS)
