@@ -21,7 +21,7 @@ from fairway.kube.client.errors import NotFound
 REMOTE = "fairway"
 _OVERRIDE = "GIT_SSL_CAINFO"
 """Stronger in git than what is configured for one place."""
-_SEEN_SECONDS = 20.0
+_SEEN_SECONDS = 30.0
 _NAME_LENGTH_MAX = 40
 _UNFIT = re.compile(r"[^a-z0-9]+")
 
@@ -102,11 +102,15 @@ async def _app(cluster: Cluster, name: str, domains: list[str]) -> App:
 
 async def _git_url(cluster: Cluster, name: str) -> str:
     """Raises Mistake for an App whose code lives elsewhere, or one that nobody looks at."""
-    async with asyncio.timeout(_SEEN_SECONDS):
-        while not (app := await read(cluster, name)).status.git_url:
-            if app.spec.source.repository:
-                raise Mistake(f"App {name} takes its code from {app.spec.source.repository}; push there")
-            await asyncio.sleep(0.02)
+    try:
+        async with asyncio.timeout(_SEEN_SECONDS):
+            while not (app := await read(cluster, name)).status.git_url:
+                if app.spec.source.repository:
+                    raise Mistake(f"App {name} takes its code from {app.spec.source.repository}; push there")
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        why = f"after {_SEEN_SECONDS:.0f} s the delivery room has not looked at it; is it running?"
+        raise Mistake(f"there is no place yet to push App {name} to: {why}") from None
     return app.status.git_url
 
 

@@ -19,7 +19,7 @@ from fairway.kube.client.errors import NotFound
 from fairway.toolkit.http_client import Connector, HttpClient, HttpError, Response, Streams
 
 _NAMESPACE, _NAME = "fairway-system", "delivery"
-_APPEAR_SECONDS = 10.0
+_APPEAR_SECONDS = 30.0
 _LOOK_AGAIN_SECONDS = 0.1
 
 
