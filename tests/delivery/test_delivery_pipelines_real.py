@@ -152,6 +152,7 @@ def test_a_run_goes_on_while_the_engine_is_killed(person: Person) -> None:
         )
         os.kill(person.cluster.engine_pid(), 9)
         pushing.ended()  # the pusher's connection is gone; the run is not
+    person.cluster.until_api_answers()
     status = until(person, "steady-1", "Succeeded", "Failed")
     assert status["phase"] == "Succeeded" and status["image"], story(person, pushing)
     assert status["steps"][0]["attempt"] == 1, status
