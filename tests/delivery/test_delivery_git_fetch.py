@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from delivery_world import delivery_world
 from git_platform import KEY, Platform
-from git_work import Work
+from git_work import Work, write_branches
 
-from fairway.delivery.git import Limits, Login, Repositories, SourceError, guard
+from fairway.delivery.git import Limits, Login, Repositories, SourceError, guard, refs
 from fairway.toolkit import logs
 from fairway.toolkit.http_messages import Request, Response
 from fairway.toolkit.http_server import HttpServer
@@ -52,6 +52,19 @@ async def test_a_private_branch_is_fetched_with_its_newest_commit(
     assert token.encode() not in b"".join(path.read_bytes() for path in repositories.root.rglob("*") if path.is_file())
     with pytest.raises(SourceError, match=r'has no branch "nothing"; push one, or name another in spec.source.branch'):
         await repositories.fetch(KEY, forge.url(), "nothing", login)
+
+
+async def test_of_ten_thousand_branches_one_is_fetched(
+    forge: Platform, repositories: Repositories, tmp_path: Path
+) -> None:
+    work, token = Work(tmp_path / "work"), await forge.token()
+    commit = work.commit(file="1")
+    await work.run("push", "-q", forge.url(token), "main")
+    write_branches(forge.repositories.path(KEY), 10_000, commit)
+    login = Login(username="x", password=token)
+    assert await repositories.fetch(KEY, forge.url(), "main", login) == commit
+    assert refs.all_names(repositories.path(KEY)) == {"refs/heads/main"}
+    assert await repositories.fetch(KEY, forge.url(), "b9999", login) == commit
 
 
 async def test_what_went_wrong_is_told_without_the_password(forge: Platform, repositories: Repositories) -> None:

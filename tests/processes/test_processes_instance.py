@@ -51,3 +51,14 @@ def test_a_recorded_instance_is_found_while_its_process_lives(tmp_path: Path) ->
         (tmp_path / "instance.json").read_bytes().replace(f'"pid":{os.getpid()}'.encode(), b'"pid":1')
     )
     assert instance.read(tmp_path) is None
+
+
+@pytest.mark.parametrize(("text", "found"), [("512Mi", 512 << 20), ("2Gi", 2 << 30), ("64Gi", 64 << 30)])
+def test_the_size_of_a_push(text: str, found: int) -> None:
+    assert instance.push_bytes(text) == found
+
+
+@pytest.mark.parametrize("text", ["", "big", "1Ki", "65Gi", "-2Gi", "512MB"])
+def test_sizes_that_no_push_can_have(text: str) -> None:
+    with pytest.raises(ValueError, match=f"--max-push-size: '{text}' is not a size between 1Mi and 64Gi, such as 2Gi"):
+        instance.push_bytes(text)

@@ -19,6 +19,13 @@ class Done(msgspec.Struct, frozen=True):
     said: str
 
 
+def write_branches(repository: Path, count: int, commit: str) -> None:
+    """The same in a repository without a work tree. Starting git for each would take minutes."""
+    names = sorted(f"refs/heads/b{number}" for number in range(count))
+    rows = "".join(f"{commit} {name}\n" for name in names)
+    (repository / "packed-refs").write_text(f"# pack-refs with: peeled fully-peeled sorted \n{rows}")
+
+
 class Work:
     """A folder with a repository."""
 
@@ -76,6 +83,10 @@ class Work:
         self.git("add", "-A")
         self.git("commit", "-q", "--allow-empty", "-m", message)
         return self.git("rev-parse", "HEAD")
+
+    def branches(self, count: int, commit: str) -> None:
+        """So many branches `b0`, `b1`, … of one commit, written as git itself packs them."""
+        write_branches(self.folder / ".git", count, commit)
 
     def blob(self, data: bytes) -> str:
         return self.git("hash-object", "-w", "--stdin", stdin=data)

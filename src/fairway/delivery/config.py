@@ -35,6 +35,8 @@ class Config(msgspec.Struct, frozen=True):
     """Every other name of the platform's own registry."""
     images_dir: Path | None = None
     site_base: str = "nginx:latest"
+    push_bytes_max: int = 512 << 20
+    """How large a push to a built-in repository may be, packed as it travels."""
     runs_max: int = 1
     """How many runs work at once; the others wait."""
     toolbox_image: str = "python:3-slim"

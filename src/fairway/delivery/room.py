@@ -27,6 +27,7 @@ from fairway.delivery.git.access import Doorkeeper
 from fairway.delivery.git.cluster_networks import ClusterNetworks
 from fairway.delivery.git.endpoint import GitEndpoint
 from fairway.delivery.git.guard import Allowed
+from fairway.delivery.git.limits import of_push as git_limits
 from fairway.delivery.git.repositories import Repositories
 from fairway.delivery.git.upkeep import run_upkeep
 from fairway.delivery.kinds.apps import App
@@ -151,7 +152,10 @@ class _Room:
         self.kept = Kept(client, objects(config), clock, field_manager=FIELD_MANAGER)
         networks = ClusterNetworks(client, clock, config.own_networks)
         self.repositories = repositories = Repositories(
-            config.state_dir / "git", allowed_hosts=config.allowed_hosts, networks=networks
+            config.state_dir / "git",
+            limits=git_limits(config.push_bytes_max),
+            allowed_hosts=config.allowed_hosts,
+            networks=networks,
         )
         world = ReleaseWorld(client, clock, repositories)
         self.pipelines = Pipelines(

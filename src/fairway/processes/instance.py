@@ -7,7 +7,11 @@ from typing import Literal
 
 import msgspec
 
+from fairway.kube.api import quantities
 from fairway.toolkit import files
+
+PUSH_BYTES_MAX = 512 << 20
+_PUSH_BYTES_LEAST, _PUSH_BYTES_MOST = 1 << 20, 64 << 30
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -55,6 +59,8 @@ class Settings(msgspec.Struct, frozen=True):
     """Whether this instance serves Ingresses itself."""
     delivery: bool = True
     """Whether this instance looks after Apps itself."""
+    push_bytes_max: int = PUSH_BYTES_MAX
+    """How large a push may be, packed as it travels."""
     forges: tuple[str, ...] = ()
     """Hosts of forges that may be asked although their addresses are this machine's or the cluster's."""
 
@@ -96,6 +102,17 @@ def parse_address(text: str, default_host: str) -> Address:
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise ValueError(f'"{text}" is not ADDR:PORT with a port between 1 and 65535, for example 127.0.0.1:8080')
     return Address(host.strip("[]") or default_host, int(port))
+
+
+def push_bytes(text: str) -> int:
+    """The bytes that `--max-push-size` means by `512Mi`.  Raises ValueError naming the flag."""
+    try:
+        found = quantities.whole(text)
+    except ValueError:
+        found = 0
+    if not _PUSH_BYTES_LEAST <= found <= _PUSH_BYTES_MOST:
+        raise ValueError(f"--max-push-size: {text!r} is not a size between 1Mi and 64Gi, such as 2Gi")
+    return found
 
 
 def process_started_ticks(pid: int) -> int:

@@ -149,6 +149,9 @@ def _listening(parser: argparse.ArgumentParser, **defaults: str) -> None:
         help="a forge that may be asked although its address is this machine's or the cluster's; may repeat",
     )
     parser.add_argument(
+        "--max-push-size", default="512Mi", metavar="SIZE", help="how large a git push may be; default 512Mi"
+    )
+    parser.add_argument(
         "--load-balancer-addresses",
         default="",
         metavar="A,B|none",

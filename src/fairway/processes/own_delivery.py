@@ -48,6 +48,7 @@ async def run(
         endpoint_port=_PORT,
         public_url=f"https://git.{settings.platform_domain}{suffix}",
         url_suffix=suffix,
+        push_bytes_max=settings.push_bytes_max,
         allowed_hosts=frozenset(settings.forges),
         own_networks=CLUSTER,
         registry=own_registry.names(settings)[0],

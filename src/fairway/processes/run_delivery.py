@@ -57,6 +57,7 @@ def config(arguments: argparse.Namespace, listen: Address) -> Config:
         endpoint_port=listen.port,
         public_url=_url(arguments.public_url),
         url_suffix="" if site == _HTTPS_PORT else f":{site}",
+        push_bytes_max=instance.push_bytes(arguments.max_push_size),
         allowed_hosts=frozenset(arguments.allow_forge),
         registry=_registry(arguments.registry),
         registry_credentials=arguments.registry_credentials and arguments.registry_credentials.absolute(),

@@ -56,6 +56,7 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
         runtime=getattr(arguments, "runtime", "auto"),  # only `up` has it
         edge=not getattr(arguments, "no_edge", False),  # only `up` has it
         delivery=not getattr(arguments, "no_delivery", False),  # only `up` has it
+        push_bytes_max=instance.push_bytes(arguments.max_push_size),
         forges=tuple(sorted(set(arguments.allow_forge))),
         max_pods=_max_pods(getattr(arguments, "max_pods", "")),  # only `up` has it
         host_paths=_host_paths(getattr(arguments, "allow_host_path", []), arguments.state_dir),  # only `up` has it

@@ -66,6 +66,9 @@ def _add_builds(parser: argparse.ArgumentParser) -> None:
         metavar="HOST",
         help="a forge that may be asked although its address is this machine's or the cluster's; may repeat",
     )
+    parser.add_argument(
+        "--max-push-size", default="512Mi", metavar="SIZE", help="how large a git push may be; default 512Mi"
+    )
     parser.add_argument("--runs", type=int, default=1, metavar="N", help="how many builds work at once; default 1")
     parser.add_argument(
         "--toolbox-image", default="python:3-slim", metavar="IMAGE", help="with Python 3.10 or newer, for build pods"

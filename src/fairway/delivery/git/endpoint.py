@@ -8,10 +8,11 @@ import msgspec
 
 from fairway.delivery.git import access, body, packets
 from fairway.delivery.git.access import FETCH, PUSH, Caller, Doorkeeper
-from fairway.delivery.git.errors import GitFailed, SourceError
+from fairway.delivery.git.errors import GitFailed, SourceError, disk_text, is_full
 from fairway.delivery.git.process import Git
 from fairway.delivery.git.push import Push, Pushed, Target
 from fairway.delivery.git.repositories import Repositories
+from fairway.delivery.git.turns import Turns
 from fairway.delivery.kinds.apps import App
 from fairway.delivery.kinds.resources import APPS
 from fairway.kube.api.meta import ObjectKey
@@ -33,7 +34,6 @@ _SERVICES = {"git-upload-pack": FETCH, "git-receive-pack": PUSH}
 _PROTOCOL = re.compile(r"[a-z0-9=:.-]{1,64}")
 _FETCH_BYTES_MAX = 4 << 20
 _REFS_BYTES_MAX = 32 << 20
-_WAITING_MAX = 64
 _PIECES_HEADERS = (("Cache-Control", "no-cache, max-age=0, must-revalidate"),)
 _CHALLENGE = ("WWW-Authenticate", 'Basic realm="fairway git", charset="UTF-8"')
 _PLAIN = ("Content-Type", "text/plain; charset=utf-8")
@@ -64,7 +64,7 @@ class GitEndpoint:
         self._doorkeeper = Doorkeeper(client, clock)
         self._pushed = pushed
         self._transfers = Git(repositories.root, repositories.limits)
-        self._running = 0
+        self._turns = Turns(repositories.limits)
         self._pushes: set[asyncio.Task[None]] = set()
 
     @staticmethod
@@ -94,6 +94,9 @@ class GitEndpoint:
         except (ApiError, Unreachable) as error:
             log.warning("could not ask the API", path=request.path, error=error)
             return Refused(503, "the cluster's API does not answer; try again", (("Retry-After", "5"),)).response
+        except OSError as error:
+            log.error("could not use a repository", path=request.path, error=error)
+            return Refused(507 if is_full(error) else 500, disk_text(error)).response
 
     async def aclose(self) -> None:
         """End what runs; what was received stays."""
@@ -135,8 +138,8 @@ class GitEndpoint:
             return await self._advertise(request, wanted, app)
         if request.header("content-type") != f"application/x-{wanted.service}-request":
             raise Refused(415, f"the body must be application/x-{wanted.service}-request")
-        if self._running >= _WAITING_MAX:
-            raise Refused(503, "too many pushes and clones at once; try again", (("Retry-After", "10"),))
+        if refusal := self._turns.refusal(wanted.key):
+            raise Refused(503, refusal, (("Retry-After", "10"),))
         if wanted.service == "git-upload-pack":
             return await self._upload(request, wanted)
         person = await self._doorkeeper.person(caller, wanted.key)
@@ -156,9 +159,9 @@ class GitEndpoint:
 
     async def _upload(self, request: Request, wanted: Wanted) -> Reply:
         try:
-            question = await body.whole(request, _FETCH_BYTES_MAX)
+            question = await body.whole(request, self._repositories.limits, _FETCH_BYTES_MAX)
         except body.BodyRefused as refused:
-            raise Refused(413, str(refused)) from None
+            raise Refused(408 if isinstance(refused, body.TooSlow) else 413, str(refused)) from None
         except BodyLost:
             raise Refused(400, "the request broke off") from None
         repository, protocol = self._repositories.path(wanted.key), _protocol(request)
@@ -166,11 +169,14 @@ class GitEndpoint:
         async def run(sink: Sink) -> None:
             seconds = self._repositories.limits.transfer_timeout_seconds
             arguments = ("upload-pack", "--stateless-rpc", "--strict", ".")
-            self._running += 1
+            self._turns.enter(wanted.key)
             try:
-                async with self._transfers.start(
-                    arguments, repository, environment=protocol, timeout_seconds=seconds
-                ) as child:
+                async with (
+                    self._turns.process(wanted.key),
+                    self._transfers.start(
+                        arguments, repository, environment=protocol, timeout_seconds=seconds
+                    ) as child,
+                ):
                     await child.write(question)
                     child.stdin.close()
                     async for piece in child.pieces():
@@ -181,25 +187,25 @@ class GitEndpoint:
                 # git has told the client why, or the checksum at the end of a pack is missing and does
                 log.warning("could not send a repository", app=wanted.key, error=error)
             finally:
-                self._running -= 1
+                self._turns.leave(wanted.key)
 
         return Stream(200, run, _headers(wanted.service, "result"))
 
     async def _receive(self, request: Request, target: Target) -> Reply:
-        push = Push(self._transfers, target, request, self._pushed)
+        push = Push(self._transfers, self._turns, target, request, self._pushed)
         task = asyncio.create_task(self._run(push))
         self._pushes.add(task)
         task.add_done_callback(self._pushes.discard)
-        self._running += 1
+        self._turns.enter(target.key)
         try:
             await push.received.wait()
         except asyncio.CancelledError:
             task.cancel()  # the client went away in the middle of its push: there is nothing to keep
             raise
         finally:
-            self._running -= 1
+            self._turns.leave(target.key)
         if push.problem:
-            raise Refused(400, push.problem)
+            raise Refused(408 if push.was_slow else 400, push.problem)
         return Stream(200, push.relay.run, _headers("git-receive-pack", "result"))
 
     async def _run(self, push: Push) -> None:

@@ -4,7 +4,10 @@ SourceError      a person can do something about it; the text says what
 GitFailed        a git process ended badly: the world's failure
 """
 
+import errno
+
 _TEXT_MAX = 300
+FULL = "the disk on which the platform keeps git repositories is full; somebody must free some of it"
 
 
 class SourceError(Exception):
@@ -19,6 +22,20 @@ class GitFailed(Exception):
         self.stderr = stderr
 
 
+class TookTooLong(GitFailed):
+    """It was ended because its time was over."""
+
+
 def printable(text: str) -> str:
     """One line without control, formatting and direction-changing characters, which could forge a terminal's text."""
     return "".join(char if char.isprintable() else " " for char in text).strip()
+
+
+def is_full(error: OSError) -> bool:
+    """Whether it is a disk that has no room, or a share of one."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def disk_text(error: OSError) -> str:
+    """What people are told of a disk that fails: never where something is on this machine."""
+    return FULL if is_full(error) else f"the repository cannot be used now: {error.strerror or 'its disk fails'}"

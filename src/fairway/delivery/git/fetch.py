@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from fairway.delivery.git import guard
-from fairway.delivery.git.errors import GitFailed, SourceError, printable
+from fairway.delivery.git.errors import FULL, GitFailed, SourceError, printable
 from fairway.delivery.git.process import Git
 from fairway.kube.api.noun import Noun
 from fairway.toolkit import files
@@ -24,6 +24,7 @@ _TEXTS = (
     (r"error: 30\d|unable to update url base", "the repository has moved; write its new URL"),
     (r"Could not resolve host|Failed to connect|Connection refused|timed out", "the forge cannot be reached"),
     (r"SSL|certificate", "the certificate of the forge is not trusted"),
+    (r"No space left on device|Disk quota exceeded", FULL),
     (r"File too large|SIGXFSZ|exceeds", "the repository is too large"),
     (r"does not appear to be a git repository|not valid: is this a git", "there is no git repository there"),
 )

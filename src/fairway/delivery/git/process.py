@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from fairway.delivery.git.errors import GitFailed
+from fairway.delivery.git.errors import GitFailed, TookTooLong
 from fairway.delivery.git.limits import Limits
 
 OWNER = 64900
@@ -304,7 +304,7 @@ async def _limited(name: str, seconds: float) -> AsyncIterator[None]:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
-        raise GitFailed(f"git {name} took longer than {seconds:g} s") from None
+        raise TookTooLong(f"git {name} took longer than {seconds:g} s") from None
 
 
 def _is_mapped(uid: int) -> bool:

@@ -8,10 +8,12 @@ from pathlib import Path
 import msgspec
 
 from fairway.delivery.git import body, packets, push_rules, refs
-from fairway.delivery.git.errors import GitFailed, printable
+from fairway.delivery.git.errors import FULL, GitFailed, TookTooLong, is_full, printable
+from fairway.delivery.git.limits import PUSH_FLAG
 from fairway.delivery.git.packets import Command, Malformed
 from fairway.delivery.git.process import Child, Git
 from fairway.delivery.git.relay import Relay
+from fairway.delivery.git.turns import Turns
 from fairway.kube.api.meta import ObjectKey
 from fairway.kube.client.errors import ApiError, Unreachable
 from fairway.toolkit import logs
@@ -27,6 +29,8 @@ _COMMAND_BYTES_MAX = 8 << 20
 _STATUS_BYTES_MAX = 8 << 20
 _LINE_CHARS_MAX = 2000
 _DISCARDED_BYTES_MAX = 4 << 30
+_NO_SPACE = b"No space left on device"
+_UNDONE = "nothing of this push was done"
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -43,21 +47,28 @@ class Target(msgspec.Struct, frozen=True):
 class Push:
     """`run` does it, in a task of its own: once git has everything, nothing depends on the client any more."""
 
-    def __init__(self, git: Git, target: Target, request: Request, pushed: Pushed) -> None:
+    def __init__(self, git: Git, turns: Turns, target: Target, request: Request, pushed: Pushed) -> None:
         self._git = git
+        self._turns = turns
         self._target = target
-        self._body = body.pieces(request)
+        self._body = body.pieces(request, git.limits)
         self._pushed = pushed
         self._commands: tuple[Command, ...] = ()
         self._capabilities: frozenset[str] = frozenset()
         self._received_bytes = 0
+        self._endless = False
+        """Whether the list of refs had no end that is worth waiting for."""
         self._deaf = False
         """Whether what git says is of no interest any more."""
+        self._full = False
+        """Whether git found no room."""
         self.received = asyncio.Event()
         """Set once the client has been heard to its end, so that it can be answered."""
         self.relay = Relay(b"")
         self.problem = ""
         """What is wrong with the request itself, for an answer instead of the relay."""
+        self.was_slow = False
+        """Whether it is that the client took too long."""
 
     async def run(self) -> None:
         """Raises nothing that a client could cause."""
@@ -66,7 +77,8 @@ class Push:
         except BodyLost as error:
             log.info("lost a push", app=self._target.key, error=error)
         except (Malformed, body.BodyRefused) as error:
-            self.problem = str(error)
+            self.problem, self.was_slow = str(error), isinstance(error, body.TooSlow)
+            log.info("refused a push", app=self._target.key, error=error)
         finally:
             self.relay.end()
             self.received.set()
@@ -77,9 +89,7 @@ class Push:
             return  # a client's way to find out whether it may push: nothing follows
         if "side-band-64k" in self._capabilities:
             self.relay.keepalive = packets.KEEPALIVE
-        existing = await asyncio.to_thread(refs.all_names, self._target.repository)
-        limit = self._git.limits.refs_max
-        if problems := push_rules.problems(self._commands, existing, self._target.branch, limit):
+        if problems := await self._problems():
             await self._refuse(problems)
         elif good := await self._receive(first):
             log.info("received", app=self._target.key, by=self._target.username, refs=len(good))
@@ -100,8 +110,18 @@ class Push:
                 self._commands = tuple(found)
                 return bytes(raw)
             if len(raw) > _COMMAND_BYTES_MAX:
-                raise body.BodyRefused(f"the refs of the push take more than {_COMMAND_BYTES_MAX} bytes; push fewer")
+                self._commands, self._endless = tuple(found), True
+                return b""
         raise Malformed("the push ends before its list of refs does")
+
+    async def _problems(self) -> dict[str, str]:
+        """By ref, why it is refused."""
+        limit = self._git.limits.refs_max
+        if self._endless:
+            text = f"the push names far more branches and tags than a repository may have; the limit is {limit}"
+            return dict.fromkeys(self._refs, f"{text}: push fewer")
+        existing = await asyncio.to_thread(refs.all_names, self._target.repository)
+        return push_rules.problems(self._commands, existing, self._target.branch, limit)
 
     async def _refuse(self, problems: dict[str, str]) -> None:
         """The client sends all of its push before it listens, so it is heard first."""
@@ -123,19 +143,30 @@ class Push:
         environment = {"FAIRWAY_BLOB_BYTES_MAX": str(limits.blob_bytes_max)}
         seconds = limits.transfer_timeout_seconds
         try:
-            async with self._git.start(
-                ("receive-pack", "--stateless-rpc", "."),
-                self._target.repository,
-                configuration=told,
-                environment=environment,
-                timeout_seconds=seconds,
-                patient=True,
-            ) as child:
+            async with (
+                self._turns.process(self._target.key),
+                self._git.start(
+                    ("receive-pack", "--stateless-rpc", "."),
+                    self._target.repository,
+                    configuration=told,
+                    environment=environment,
+                    timeout_seconds=seconds,
+                    patient=True,
+                ) as child,
+            ):
                 return await self._converse(child, first)
         except (GitFailed, OSError) as error:
             log.warning("could not take a push", app=self._target.key, error=error)
-            await self._fail("the push could not be stored; nothing of it was done")
+            await self._fail(self._why(error))
         return frozenset()
+
+    def _why(self, error: GitFailed | OSError) -> str:
+        """What the person who pushes is told."""
+        if self._full or (isinstance(error, OSError) and is_full(error)):
+            return f"{FULL}; {_UNDONE}"
+        if isinstance(error, TookTooLong):
+            return f"{error}, which is as long as a push may take; {_UNDONE}"
+        return f"the push could not be stored; {_UNDONE}"
 
     async def _converse(self, child: Child, first: bytes) -> frozenset[str]:
         listening = asyncio.create_task(self._listen(child))
@@ -144,11 +175,14 @@ class Push:
                 self._deaf = True
                 await child.kill()
                 size = f"{self._git.limits.push_bytes_max / (1 << 20):g} MiB"
-                await self._fail(f"the push is larger than {size}; keep large files out of the repository")
+                limit = f"the push is larger than {size}, the limit that {PUSH_FLAG} sets"
+                await self._fail(f"{limit}; keep large files out of the repository")
                 return frozenset()
             child.stdin.close()
             self.received.set()
             good = await listening
+            if self._full and not good:
+                self._say((f"error: {FULL}",))
             await child.end()
             return good or await asyncio.to_thread(self._moved)
         finally:
@@ -177,6 +211,7 @@ class Push:
                 self.relay.put(data)
                 status += data
                 continue
+            self._full = self._full or _NO_SPACE in data
             for payload in filter(None, splitter.feed(data)):
                 if payload[:1] == bytes((packets.DATA,)):
                     status += payload[1:]
