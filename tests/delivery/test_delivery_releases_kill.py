@@ -16,6 +16,8 @@ from fairway.delivery.kinds.apps import App, environments
 from fairway.delivery.kinds.resources import APPS, RELEASES
 from fairway.delivery.releases.controller import run_releases
 from fairway.delivery.releases.create import ReleaseWorld, create_release
+from fairway.delivery.releases.objects import Place
+from fairway.delivery.releases.repeat import promote
 from fairway.kube.api.noun import decode
 from fairway.kube.api.resource import DEPLOYMENTS, INGRESSES, SECRETS, SERVICES
 from fairway.kube.client.client import ApiClient
@@ -62,29 +64,32 @@ async def cluster(tmp_path: Path) -> AsyncIterator[controllers_world.Cluster]:
         yield made
 
 
-async def make_app(cluster: controllers_world.Cluster, name: str) -> App:
+async def make_app(cluster: controllers_world.Cluster, name: str, **more: Any) -> App:
     raw = {"apiVersion": "fairway.dev/v1alpha1", "kind": "App", "metadata": {"name": name, "namespace": "default"}}
-    spec = {"domains": [f"{name}.example.com"], "env": [{"name": "A", "value": "1"}]}
+    spec = {"domains": [f"{name}.example.com"], "env": [{"name": "A", "value": "1"}], **more}
     app = decode(App, await cluster.client.create(APPS, {**raw, "spec": spec}))
-    await Claimant(cluster.client).claim(app, [f"{name}.example.com"])
+    await Claimant(cluster.client).claim(app, [host for one in environments(app) for host in one.domains])
     return app
 
 
 async def release(client: ApiClient, folder: Path, app: App, run: int, image: str) -> str:
     world = ReleaseWorld(client, SystemClock(), NoFiles(), folder)
-    (environment,) = environments(app)
+    environment = environments(app)[0]
     given = {"image": image, "port": 80, "commit": "c" * 40, "ref": "refs/heads/main"}
     return await create_release(world, app, environment, run=f"{app.metadata.name}-{run}", reason="deploy", **given)  # type: ignore[arg-type]
 
 
-async def phases(cluster: controllers_world.Cluster, name: str) -> dict[int, tuple[str, str, str]]:
+async def phases(
+    cluster: controllers_world.Cluster, name: str, environment: str = "production"
+) -> dict[int, tuple[str, str, str]]:
+    labels = f"fairway.dev/app={name},fairway.dev/environment={environment}"
     return {
         raw["spec"]["number"]: (
             raw.get("status", {}).get("phase", ""),
             raw["spec"]["reason"],
             raw["spec"]["image"],
         )
-        for raw in await cluster.all(RELEASES, labels=f"fairway.dev/app={name}")
+        for raw in await cluster.all(RELEASES, labels=labels)
     }
 
 
@@ -158,13 +163,63 @@ async def test_a_bad_release_is_taken_back_once_wherever_the_process_ends(
     assert writes > 16
 
 
+@pytest.mark.parametrize("after", [False, True], ids=["before a write", "after a write"])
+async def test_a_promotion_is_done_once_wherever_the_process_ends(
+    cluster: controllers_world.Cluster, tmp_path: Path, after: bool
+) -> None:
+    """At the writes of the promotion itself and the first behind them; from there on it is a Release like any other."""
+    staged, first = {1: ("Live", "deploy", GOOD)}, "registry.example.com/site@sha256:" + "b" * 64
+    wanted = {1: ("Superseded", "deploy", first), 2: ("Live", "promote", GOOD)}
+
+    async def asked(client: ApiClient, name: str) -> None:
+        mortal = ReleaseWorld(client, SystemClock(), NoFiles(), tmp_path)
+        await promote(mortal, Place("default", name, "staging"), "production", actor="ann")
+
+    async with HttpClient(unix_connector(tmp_path / "api.sock"), host_header="localhost") as http:
+        for writes in range(1, 5):
+            app = await two_environments(cluster, tmp_path, f"app{writes}", first)
+            name = app.metadata.name
+
+            async def work(client: ApiClient, name: str = name) -> None:
+                await asked(client, name)
+                await cluster.until(lambda: phases(cluster, name), lambda found: found == wanted)
+
+            assert await until_killed(http, tmp_path, writes, after, work)
+            live = await cluster.get(DEPLOYMENTS, name)
+            assert live and live["spec"]["template"]["spec"]["containers"][0]["image"] in (first, GOOD)
+            await asked(cluster.client, name)  # as a person does whose command failed
+            await settled(cluster, tmp_path, name, wanted)
+            assert await phases(cluster, name, "staging") == staged
+            assert len(await cluster.all(SECRETS, labels=f"fairway.dev/app={name}")) == 2
+
+
+async def two_environments(cluster: controllers_world.Cluster, folder: Path, name: str, first: str) -> App:
+    """An App with a good version in staging, and `first` in production."""
+    staging = {"name": "staging", "domains": [f"s.{name}.example.com"]}
+    production = {"name": "production", "domains": [f"{name}.example.com"], "env": [{"name": "A", "value": "2"}]}
+    app = await make_app(cluster, name, domains=[], environments=[staging, production])
+    world = ReleaseWorld(cluster.client, SystemClock(), NoFiles(), folder)
+    given: Any = {"image": first, "port": 80, "commit": "b" * 40, "ref": "refs/heads/main", "run": "r0"}
+    await create_release(world, app, environments(app)[1], reason="deploy", **given)
+    await release(cluster.client, folder, app, 1, GOOD)
+    await settled(cluster, folder, name, {1: ("Live", "deploy", GOOD)}, "staging")
+    await settled(cluster, folder, name, {1: ("Live", "deploy", first)})
+    return app
+
+
 async def settled(
-    cluster: controllers_world.Cluster, folder: Path, name: str, wanted: dict[int, tuple[str, str, str]]
+    cluster: controllers_world.Cluster,
+    folder: Path,
+    name: str,
+    wanted: dict[int, tuple[str, str, str]],
+    environment: str = "production",
 ) -> None:
     """A new process brings it to its end."""
     task = asyncio.create_task(run_releases(cluster.client, Config(folder), SystemClock()))
     try:
-        await cluster.until(lambda: phases(cluster, name), lambda found: found == wanted, f"{name}: {wanted}")
+        await cluster.until(
+            lambda: phases(cluster, name, environment), lambda found: found == wanted, f"{name}: {wanted}"
+        )
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
