@@ -105,9 +105,24 @@ async def test_an_image_is_pushed_with_a_login(tmp_path: Path, site: Path, big: 
             built = await images(tmp_path / "a").static_image("nginx:latest", site, target, silent)
         async with RegistryClient(registry.host, login=login) as client:
             assert await client.digest("team/site", COMMIT) == built.image.partition("@")[2]
+        elsewhere = Images(tmp_path / "b", is_node_store=False)
+        assert not await elsewhere.is_gone(built.image, login)
+        missing = f"{registry.host}/team/site@sha256:{'0' * 64}"
+        assert await elsewhere.is_gone(missing, login)
+        assert not await elsewhere.is_gone(missing, Login("ann", "wrong")), "who may not ask knows nothing"
         with pytest.raises(BuildError, match=r"push refused|authorization failed"):
             wrong = Target(target.repository, COMMIT, push=True, login=Login("ann", "wrong"))
             await images(tmp_path / "a").static_image("nginx:latest", site, wrong, silent)
+
+
+async def test_what_is_on_the_node_is_not_gone_and_what_cannot_be_asked_may_be_there(
+    tmp_path: Path, site: Path
+) -> None:
+    here = images(tmp_path / "a")
+    built = await here.static_image("nginx:latest", site, Target("127.0.0.1:9/team/site", COMMIT), silent)
+    assert not await here.is_gone(built.image)
+    ImageStore(tmp_path / "a").remove(parse(f"127.0.0.1:9/team/site:{COMMIT}"))
+    assert not await here.is_gone(built.image), "nobody answers there"
 
 
 async def test_a_base_that_cannot_be_pulled_is_named(tmp_path: Path, site: Path) -> None:

@@ -90,9 +90,20 @@ class World:
         return found
 
     @asynccontextmanager
-    async def working(self, door: FrontDoor | None = None, opening_seconds: float = 5.0) -> AsyncIterator[None]:
-        """The controller runs until the end of the block."""
-        running = run_releases(self.client, Config(self.folder), SystemClock(), door, opening_seconds=opening_seconds)
+    async def working(
+        self,
+        door: FrontDoor | None = None,
+        opening_seconds: float = 5.0,
+        gone: frozenset[str] = frozenset(),
+    ) -> AsyncIterator[None]:
+        """The controller runs until the end of the block; somebody removed the images `gone`."""
+
+        async def is_gone(image: str) -> bool:
+            return image in gone
+
+        running = run_releases(
+            self.client, Config(self.folder), SystemClock(), door, opening_seconds=opening_seconds, is_gone=is_gone
+        )
         task = asyncio.create_task(running)
         try:
             yield
@@ -279,6 +290,22 @@ async def test_going_back_to_nothing_is_refused(world: World, to: str, text: str
     await world.release(app)
     with pytest.raises(ReleaseRefused, match=text):
         await rollback(world.client, PRODUCTION, to=to)
+
+
+async def test_an_image_that_was_removed_is_told_before_anything_changes(world: World) -> None:
+    app = await world.app()
+    async with world.working():
+        await world.ended(await world.release(app, GOOD))
+        await world.ended(await world.release(app, BETTER))
+    async with world.working(gone=frozenset((GOOD, BETTER))):
+        refused = await world.ended(await rollback(world.client, PRODUCTION, to="v1"), "Failed")
+        assert refused.status.reason == "Refused"
+        assert f"its image {GOOD} is gone from the registry: choose another Release" in refused.status.message
+        live = await world.ended("site-v2")
+        made = await world.client.get(DEPLOYMENTS, "site", "default")
+        assert made["spec"]["template"]["spec"]["containers"][0]["image"] == live.spec.image == BETTER
+        app = await world.change(env=[{"name": "A", "value": "1"}])
+        await world.ended(await world.release(app, BETTER, reason="config"))
 
 
 async def test_promotion_takes_the_image_to_the_next_environment(world: World) -> None:

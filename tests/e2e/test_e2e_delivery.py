@@ -12,6 +12,9 @@ import pytest
 import shared
 from app_site import Person, delivering
 
+from fairway.toolkit.oci.reference import parse
+from fairway.toolkit.oci.store import ImageStore
+
 pytestmark = pytest.mark.real
 
 
@@ -245,6 +248,21 @@ def test_images_of_an_app_are_its_namespaces_own(person: Person) -> None:
     person.cluster.apply(_GRANT)
     assert output("granted") == "<h1>one</h1>"
     person.cluster.kubectl("delete", "namespace", "other", "--wait=false")
+
+
+def test_a_rollback_to_an_image_that_somebody_removed_is_refused(person: Person) -> None:
+    image = person.cluster.kubectl("get", "release", "marketing-site-v2", "-o", "jsonpath={.spec.image}")
+    repository, _, digest = image.partition("/")[2].partition("@")
+    store = ImageStore(person.cluster.state_dir / "images")
+    for name in store.names.all():
+        if name.digest == digest:
+            store.remove(parse(name.name))
+    link = store.root / "links/registry" / repository / "_manifests" / digest.removeprefix("sha256:")
+    link.unlink()  # as a DELETE with a token does
+    said = person.fairway("rollback", "marketing-site", "v2", check=False)
+    assert f"its image {image} is gone from the registry: choose another Release" in said, said
+    person.shows("site.corp.com", "<h1>one</h1>")
+    assert person.cluster.objects("deployments", "-l", "fairway.dev/release=v3"), "nothing was applied"
 
 
 def test_a_deleted_app_takes_everything_with_it(person: Person) -> None:

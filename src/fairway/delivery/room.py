@@ -6,6 +6,7 @@ import re
 import secrets
 import socket
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from fairway.delivery.kinds.resources import APPS, FIELD_MANAGER, PIPELINE_RUNS,
 from fairway.delivery.kinds.runs import PipelineRun, Trigger
 from fairway.delivery.pipelines.objects import HostAddresses
 from fairway.delivery.pipelines.room import Pipelines
+from fairway.delivery.pipelines.work import login, platform_credentials
 from fairway.delivery.releases.controller import run_releases
 from fairway.delivery.releases.follow import follow_release
 from fairway.delivery.releases.opening import FrontDoor
@@ -52,6 +54,7 @@ from fairway.toolkit.clock import Clock
 from fairway.toolkit.http_client import Dialer, dial
 from fairway.toolkit.http_messages import Limits
 from fairway.toolkit.http_server import HttpServer
+from fairway.toolkit.oci.authentication import BadCredentials
 from fairway.toolkit.oci.distribution import Settings
 
 ROOM = "delivery"
@@ -100,7 +103,7 @@ async def run(
             tasks.create_task(run_keyed("delivery-reports", room.reports.queue, room.reports.reconcile))
             tasks.create_task(room.pipelines.run())
             tasks.create_task(run_upkeep(room.repositories, clock))
-            tasks.create_task(run_releases(client, config, clock, door))
+            tasks.create_task(run_releases(client, config, clock, door, is_gone=partial(image_is_gone, config, made)))
             tasks.create_task(run_domains(client, clock, room.apps.host_freed))
     finally:
         await server.stop(1.0)
@@ -121,6 +124,17 @@ def images(config: Config, dialer: Dialer = dial, assemble: Assemble | None = No
         own_names=own_names,
         assemble=assemble,
     )
+
+
+async def image_is_gone(config: Config, images: Images, image: str) -> bool:
+    """Of the platform's own registry alone: elsewhere others say what stays, and to whom. Raises nothing."""
+    if not image.startswith(f"{config.registry}/"):
+        return False
+    try:
+        known = await asyncio.to_thread(platform_credentials, config)
+    except (OSError, BadCredentials):
+        return False
+    return await images.is_gone(image, login(known, image))
 
 
 def token_key(state_dir: Path) -> bytes:

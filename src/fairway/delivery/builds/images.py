@@ -25,7 +25,7 @@ from fairway.toolkit.oci.dockerfile import DockerfileError
 from fairway.toolkit.oci.documents import BadDocument
 from fairway.toolkit.oci.pull import BadImage, pull
 from fairway.toolkit.oci.reference import InvalidReference, Reference, parse
-from fairway.toolkit.oci.registry_errors import RegistryError
+from fairway.toolkit.oci.registry_errors import NotFound, RegistryError
 from fairway.toolkit.oci.store import Image, ImageIncomplete, ImageStore
 from fairway.toolkit.oci.streams import BadArchive
 from fairway.toolkit.oci.upload import PushClient
@@ -183,6 +183,23 @@ class Images:
         found = store.load(known)
         return Built(exact, _port(found), user_of(found))
 
+    async def is_gone(self, image: str, login: Login | None = None) -> bool:
+        """Whether an image by digest is sure to be had nowhere; one whose registry does not answer may be there.
+
+        Raises nothing: this is only to know early what the nodes would find out.
+        """
+        try:
+            wanted = parse(image)
+            if self._is_node_store and await asyncio.to_thread(_is_whole, ImageStore(self._folder), wanted):
+                return False
+            async with self._client(wanted.registry, login) as client:
+                await client.digest(wanted.repository, wanted.target)
+        except NotFound:
+            return True
+        except _PROBLEMS:
+            return False
+        return False
+
     async def _built(
         self,
         make: Make,
@@ -237,6 +254,18 @@ def _parsed(image: str) -> Reference:
         return parse(image)
     except InvalidReference as error:
         raise BuildError(f"{image!r}: {error}") from None
+
+
+def _is_whole(store: ImageStore, wanted: Reference) -> bool:
+    """Whether the node needs no registry for an image."""
+    name = store.find(wanted)
+    if name is None:
+        return False
+    try:
+        store.load(name)
+    except ImageIncomplete:
+        return False
+    return True
 
 
 def _locked(store: ImageStore, make: Make, reference: Reference) -> Image:

@@ -21,7 +21,7 @@ from fairway.delivery.releases.repeat import repeat
 from fairway.delivery.releases.report import Report
 from fairway.delivery.releases.retention import forget, forget_all
 from fairway.delivery.releases.status import WORKLOADS, Progress, Workload
-from fairway.delivery.releases.world import Problem, ReleaseRefused
+from fairway.delivery.releases.world import IsGone, Problem, ReleaseRefused
 from fairway.kube.api.config import Secret
 from fairway.kube.api.meta import Condition, ObjectKey, timestamp
 from fairway.kube.api.noun import decode, encode
@@ -53,12 +53,14 @@ async def run_releases(
     door: FrontDoor | None = None,
     *,
     opening_seconds: float = OPENING_SECONDS,
+    is_gone: IsGone | None = None,
 ) -> None:
     """Keep every environment at its newest Release until cancelled.
 
     A Release whose pods are ready waits so long at most for a `door` that leads to them, then it is live with a remark.
+    One whose image `is_gone` is refused.
     """
-    controller = ReleaseController(client, clock, door, opening_seconds)
+    controller = ReleaseController(client, clock, door, opening_seconds, is_gone)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(run_reflectors(*controller.reflectors))
         await wait_synced(*controller.reflectors)
@@ -70,8 +72,14 @@ class ReleaseController:
     """Reads caches, asks `plan` and `status`, and does what they say."""
 
     def __init__(
-        self, client: ApiClient, clock: Clock, door: FrontDoor | None = None, opening_seconds: float = OPENING_SECONDS
+        self,
+        client: ApiClient,
+        clock: Clock,
+        door: FrontDoor | None = None,
+        opening_seconds: float = OPENING_SECONDS,
+        is_gone: IsGone | None = None,
     ) -> None:
+        self._is_gone = is_gone
         self.queue: WorkQueue[Place] = WorkQueue()
         self._client = client
         self._clock = clock
@@ -145,7 +153,7 @@ class ReleaseController:
     # --- steps
 
     async def _begin(self, place: Place, app: App, row: Row, release: Release) -> float | None:
-        problem = await self._applier.problem(release)
+        problem = await self._applier.problem(release) or await self._without_image(row, release)
         if problem is not None:
             await self._report.failed(release, row, REFUSED, problem.text)
             return None
@@ -157,6 +165,20 @@ class ReleaseController:
             return None
         await self._report.tell(release, "Normal", "Rolling", f"v{release.spec.number} goes to {place.environment}")
         return await self._roll(place, app, row, patched)
+
+    async def _without_image(self, row: Row, release: Release) -> Problem | None:
+        """An image that somebody removed is told before anything changes.
+
+        One that was built just now is there, and pods that run already need none: so the policy may always go back.
+        """
+        spec, live = release.spec, row.live
+        image, running = spec.image, live is not None and live.spec.image == spec.image
+        if self._is_gone is None or not image or running or spec.reason == "deploy" or spec.actor == POLICY:
+            return None
+        if not await self._is_gone(image):
+            return None
+        again = f"choose another Release, or push commit {release.spec.commit[:12]} again"
+        return Problem(f"its image {image} is gone from the registry: {again}")
 
     async def _roll(self, place: Place, app: App, row: Row, release: Release) -> float | None:
         if release.metadata.uid not in self._applied:

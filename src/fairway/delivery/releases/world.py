@@ -1,6 +1,7 @@
 """What making a Release needs from around it."""
 
 import tempfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -9,6 +10,9 @@ import msgspec
 from fairway.kube.api.meta import ObjectKey
 from fairway.kube.client.client import ApiClient
 from fairway.toolkit.clock import Clock
+
+IsGone = Callable[[str], Awaitable[bool]]
+"""Whether an image, by its digest, is sure to be had nowhere any more."""
 
 
 class ReleaseRefused(Exception):
