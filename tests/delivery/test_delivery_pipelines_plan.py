@@ -11,9 +11,12 @@ from fairway.delivery.pipelines.masking import Masker, forms
 from fairway.delivery.pipelines.names import job_name
 from fairway.delivery.pipelines.plan import Action, Decision, Facts, Start, Stop, Work, decide
 from fairway.delivery.pipelines.queue import admitted, position, superseded
-from fairway.delivery.pipelines.snapshot import JobSeen
+from fairway.delivery.pipelines.snapshot import JobSeen, see_job
 from fairway.delivery.pipelines.tokens import Claim, Tokens
+from fairway.kube.api import jobs as kube
 from fairway.kube.api.meta import ObjectKey, ObjectMeta
+from fairway.kube.api.noun import decode
+from fairway.kube.api.pods import Pod
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 BUILD = Job("build", "build", image="x", script=("x",))
@@ -137,6 +140,24 @@ def test_a_job_whose_image_cannot_be_had_fails_after_a_while() -> None:
     assert phases(early)[0] == "Pending" and early.steps[0].message == "image x: ErrImagePull"
     late = decide(Facts("site-1", PIPELINE, early.steps, dict([stuck]), 0, NOW + timedelta(seconds=60)))
     assert late.outcome == "Failed" and late.actions == (Stop("site-1-build"),)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. ", "spec.build.disk allows"),
+        ('Container upload exceeded its local ephemeral storage limit "1Gi". ', "spec.build.disk allows"),
+        ('Usage of EmptyDir volume "workspace" exceeds the limit "8Gi". ', "more into the workspace than it may"),
+        ("The node was low on resource: memory. ", "its machine ran short and ended it"),
+    ],
+)
+def test_a_pod_that_its_node_ended_says_why(said: str, told: str) -> None:
+    """Not that its script was killed, which tells nobody what to do."""
+    job = decode(kube.Job, {"status": {"conditions": [{"type": "Failed", "status": "True"}]}})
+    killed = {"name": "script", "state": {"terminated": {"exitCode": 137, "reason": "Error"}}}
+    status = {"phase": "Failed", "reason": "Evicted", "message": said, "initContainerStatuses": [killed]}
+    message = see_job(job, decode(Pod, {"status": status})).message
+    assert told in message and message.endswith(said.strip())
 
 
 def run(app: str, number: int, phase: str = "", *, cancelled: bool = False) -> PipelineRun:

@@ -181,11 +181,16 @@ def test_cancelling_ends_the_process_tree(person: Person) -> None:
     [
         ("greedy", "{image: python:3, script: ['python3 -c \"bytearray(300 << 20)\"']}", "more memory than spec.build"),
         ("late", "{timeout: 2s, script: [sleep 60]}", "took longer than 2 seconds"),
+        (
+            "fat",
+            "{image: busybox, script: [dd if=/dev/zero of=/tmp/fat bs=1M count=48, sleep 600]}",
+            "used more disk than spec.build.disk allows and was ended: Pod ephemeral local storage usage exceeds",
+        ),
         ("wrong", "{script: [exit 7], after_script: [echo after $CI_JOB_STATUS]}", "ended with exit code 7"),
     ],
 )
 def test_a_job_that_fails_says_why(person: Person, name: str, job: str, said: str) -> None:
-    app(person, name, spec="{build: {memory: 64Mi}}")
+    app(person, name, spec="{build: {memory: 64Mi, disk: 32Mi}}")
     folder = repository(person, name)
     person.commit(folder, "first", **{".fairway.yml": f"stages: [build]\nbuild: {job}"})
     text = person.push(folder, check=False)

@@ -52,6 +52,8 @@ class Build(Noun, frozen=True):
     retries: int = 0
     cpu: str = "2"
     memory: str = "2Gi"
+    disk: str = "12Gi"
+    """What a job's pod may write in all."""
     variables: tuple[Variable, ...] = ()
     cluster_access: str = "none"
     """namespace: jobs of a pipeline file that use kubectl may change the objects of the App's own namespace."""

@@ -39,7 +39,9 @@ _TOKEN = "/fairway/token"
 _CLUSTER, _CHANGES, _ACCOUNT = "/fairway/cluster", "/fairway/changes", "/fairway/account"
 _COMMANDS = "/fairway/script"
 _TOOLBOX_LIMITS = {"cpu": "1", "memory": "512Mi"}
-_REQUESTS = {"cpu": "50m", "memory": "64Mi"}
+_REQUESTS = {"cpu": "50m", "memory": "64Mi", "ephemeral-storage": "0"}
+"""Of disk nothing is reserved: left out, it would be as much as the limit."""
+_OF_SERVICES = {"cpu": "50m", "memory": "64Mi"}
 _DNS_PODS: Raw = {
     "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
     "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
@@ -228,12 +230,12 @@ def _pod(place: Place, step: Job, build: Build, name: str) -> Raw:
         "enableServiceLinks": False,
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
         "initContainers": [
-            _platform(place, step, SOURCE),
-            *((_gate(place, step),) if cluster else ()),
+            _platform(place, step, build, SOURCE),
+            *((_gate(place, step, build),) if cluster else ()),
             *(_service(service, number) for number, service in enumerate(step.services)),
             render_box.container(step, build, _REQUESTS) if step.box else _script(step, build),
         ],
-        "containers": [_upload(place, step, cluster)],
+        "containers": [_upload(place, step, build, cluster)],
         "volumes": [
             {"name": "workspace", "emptyDir": {"sizeLimit": place.workspace_limit}},
             {"name": "token", "secret": {"secretName": name, "items": [{"key": "token", "path": "token"}]}},
@@ -258,8 +260,12 @@ def _item(key: str) -> Raw:
     return {"key": key, "path": key}
 
 
-def _platform(place: Place, step: Job, name: str) -> Raw:
-    """A container of the platform: it runs the toolbox program on a task."""
+def _platform(place: Place, step: Job, build: Build, name: str) -> Raw:
+    """A container of the platform: it runs the toolbox program on a task.
+
+    The kubelet adds up the disk limits of a pod's containers, of which `upload` is the only one that is no init
+    container: so its limit is the one of the whole pod, volumes and init containers included.
+    """
     return {
         "name": name,
         "image": place.toolbox_image,
@@ -267,7 +273,7 @@ def _platform(place: Place, step: Job, name: str) -> Raw:
         # isolated: nothing that a build left in the workspace is ever imported beside the token
         "command": ["python3", "-I", "-c", _literal(place.program), name],
         "env": [{"name": "FAIRWAY_TASK", "value": _literal(json.dumps(_task(place, step)))}],
-        "resources": {"limits": {**_TOOLBOX_LIMITS, **_disk(step)}, "requests": _REQUESTS},
+        "resources": {"limits": {**_TOOLBOX_LIMITS, "ephemeral-storage": build.disk}, "requests": _REQUESTS},
         "securityContext": {"allowPrivilegeEscalation": False},
         "volumeMounts": [
             {"name": "workspace", "mountPath": WORKSPACE},
@@ -276,22 +282,18 @@ def _platform(place: Place, step: Job, name: str) -> Raw:
     }
 
 
-def _disk(step: Job) -> Raw:
-    return {"ephemeral-storage": render_box.DISK_LIMIT} if step.box else {}
-
-
-def _upload(place: Place, step: Job, cluster: bool) -> Raw:
-    container = _platform(place, step, UPLOAD)
+def _upload(place: Place, step: Job, build: Build, cluster: bool) -> Raw:
+    container = _platform(place, step, build, UPLOAD)
     if cluster:
         container["volumeMounts"].append({"name": "changes", "mountPath": _CHANGES, "readOnly": True})
     return container
 
 
-def _gate(place: Place, step: Job) -> Raw:
+def _gate(place: Place, step: Job, build: Build) -> Raw:
     """The way of a job to the API: a sidecar with the token, which the script has not."""
     task = {**_task(place, step), "namespace": place.namespace}
     return {
-        **_platform(place, step, CLUSTER),
+        **_platform(place, step, build, CLUSTER),
         "command": ["python3", "-I", "-c", _literal(place.gate)],
         "env": [{"name": "FAIRWAY_TASK", "value": _literal(json.dumps(task))}],
         "restartPolicy": "Always",
@@ -357,7 +359,10 @@ def _script(step: Job, build: Build) -> Raw:
         "command": ["sh", "-c", _WAIT + _START if cluster else _START],
         "workingDir": WORKSPACE,
         "env": _environment(variables, build.variables),
-        "resources": {"limits": {"cpu": build.cpu, "memory": build.memory}, "requests": _REQUESTS},
+        "resources": {
+            "limits": {"cpu": build.cpu, "memory": build.memory, "ephemeral-storage": build.disk},
+            "requests": _REQUESTS,
+        },
         "securityContext": {"allowPrivilegeEscalation": False, "privileged": False},
         "volumeMounts": [
             {"name": "workspace", "mountPath": WORKSPACE},
@@ -380,7 +385,7 @@ def _service(service: Service, number: int) -> Raw:
         "imagePullPolicy": "IfNotPresent",
         "restartPolicy": "Always",
         "env": _environment(service.variables, ()),
-        "resources": {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": _REQUESTS},
+        "resources": {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": _OF_SERVICES},
         "securityContext": {"allowPrivilegeEscalation": False, "privileged": False},
     }
     if service.entrypoint:

@@ -15,8 +15,6 @@ from fairway.delivery.pipelines.names import SCRIPT
 Raw = dict[str, Any]
 TOOLS = "tools"
 FOLDERS = ("task", TOOLS, OUTPUT, "binds", "caches")
-DISK_LIMIT = "12Gi"
-"""What a pod may write in all: into the workspace, and over the image."""
 _VOLUME = "workspace"
 _COMMAND = (
     *(f"{PLACE}/{TOOLS}/ld.so", "--library-path", f"{PLACE}/{TOOLS}/lib"),
@@ -35,7 +33,7 @@ def container(step: Job, build: Build, requests: Raw) -> Raw:
         "workingDir": "/",
         "env": [_variable(mount) for mount in box.mounts if mount.kind == "variable"],
         "resources": {
-            "limits": {"cpu": build.cpu, "memory": build.memory, "ephemeral-storage": DISK_LIMIT},
+            "limits": {"cpu": build.cpu, "memory": build.memory, "ephemeral-storage": build.disk},
             "requests": requests,
         },
         "securityContext": {

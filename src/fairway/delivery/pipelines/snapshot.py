@@ -14,6 +14,10 @@ _STUCK = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContain
 _PATH = re.compile(r"(?:/[^\s:/]+){3,}")
 """Where something is on the node is nobody's concern."""
 _NOT_STARTED = ("StartError", "ContainerCannotRun")
+_EVICTED = "Evicted"
+_WORKSPACE_FULL = "EmptyDir volume"
+_DISK_USED = ("ephemeral local storage usage exceeds", "local ephemeral storage limit")
+"""How a kubelet says that a pod wrote more than it may."""
 _NOT_PULLED = ("ErrImagePull", "ImagePullBackOff")
 
 
@@ -95,6 +99,8 @@ def _message(job: Job, pod: Pod | None) -> str:
     finished = job.finished
     if finished is not None and finished.reason == "DeadlineExceeded":
         return f"took longer than {job.spec.active_deadline_seconds} seconds"
+    if pod is not None and pod.status.reason == _EVICTED:
+        return _evicted(pod.status.message.strip())
     every = (*pod.status.init_container_statuses, *pod.status.container_statuses) if pod else ()
     for one in sorted(every, key=lambda status: status.name != SCRIPT):  # what is beside it ends because it did
         ended = one.state.terminated
@@ -112,6 +118,15 @@ def _message(job: Job, pod: Pod | None) -> str:
     if pod is not None and pod.status.message:
         return pod.status.message
     return finished.message if finished else ""
+
+
+def _evicted(said: str) -> str:
+    """The containers that were killed for it tell nothing of that."""
+    if any(words in said for words in _DISK_USED):
+        return f"used more disk than spec.build.disk allows and was ended: {said}"
+    if _WORKSPACE_FULL in said:
+        return f"wrote more into the workspace than it may and was ended: {said}"
+    return f"its machine ran short and ended it; try again when there is room: {said}"
 
 
 def _stuck(pod: Pod | None, how_to_have: Callable[[str], str]) -> str:
