@@ -6,6 +6,7 @@ from pathlib import Path
 
 import oci_registry
 import pytest
+from small_disk import small_disk
 
 from fairway.delivery.builds.images import Images, NoBase, user_of
 from fairway.delivery.builds.site import server_settings
@@ -113,6 +114,19 @@ async def test_an_image_is_pushed_with_a_login(tmp_path: Path, site: Path, big: 
         with pytest.raises(BuildError, match=r"push refused|authorization failed"):
             wrong = Target(target.repository, COMMIT, push=True, login=Login("ann", "wrong"))
             await images(tmp_path / "a").static_image("nginx:latest", site, wrong, silent)
+
+
+@pytest.mark.real
+async def test_a_full_image_store_is_named_and_heals(tmp_path: Path, site: Path) -> None:
+    with small_disk(tmp_path / "small", "4m") as disk:
+        here, target = images(disk / "store"), Target(SITE, COMMIT)
+        (site / "noise").write_bytes(os.urandom(6 << 20))
+        with pytest.raises(BuildError, match=r"^the disk on which the platform keeps images is full; somebody must"):
+            await here.static_image("nginx:latest", site, target, silent)
+        assert not list((disk / "store" / "ingest").iterdir()), "nothing of it stays"
+        (site / "noise").unlink()
+        built = await here.static_image("nginx:latest", site, target, silent)
+        assert not await here.is_gone(built.image)
 
 
 async def test_what_is_on_the_node_is_not_gone_and_what_cannot_be_asked_may_be_there(

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import patience
@@ -12,10 +12,10 @@ from delivery_world import delivery_world
 from git_platform import KEY, Platform
 from git_work import Work
 from msgspec.structs import replace
+from small_disk import fill, small_disk
 
 from fairway.delivery.git import Limits
 from fairway.delivery.git.limits import of_push
-from fairway.toolkit import linux
 
 LIMITS = Limits(refs_max=50, processes_max=4, app_transfers_max=2, app_waiting_max=3)
 ZERO = "0" * 40
@@ -183,26 +183,16 @@ def test_one_file_may_be_half_of_a_push() -> None:
     assert of_push(512 << 20) == Limits()
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    place = tmp_path / "small"
-    place.mkdir()
-    linux.mount("tmpfs", str(place), "tmpfs", 0, "size=4m")
-    try:
-        yield place
-    finally:
-        linux.umount(str(place), linux.MNT_DETACH)
-
-
 @pytest.mark.real
-async def test_a_full_disk_is_told_and_heals(small_disk: Path, tmp_path: Path) -> None:
-    async with delivery_world(tmp_path) as world:
-        platform = Platform(world, small_disk, Limits())
-        await platform.start()
-        try:
-            await _fill_and_heal(platform, Work(tmp_path / "work"), small_disk)
-        finally:
-            await platform.stop()
+async def test_a_full_disk_is_told_and_heals(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "small", "4m") as disk:
+        async with delivery_world(tmp_path) as world:
+            platform = Platform(world, disk, Limits())
+            await platform.start()
+            try:
+                await _fill_and_heal(platform, Work(tmp_path / "work"), disk)
+            finally:
+                await platform.stop()
 
 
 async def _fill_and_heal(platform: Platform, work: Work, disk: Path) -> None:
@@ -220,10 +210,7 @@ async def _fill_and_heal(platform: Platform, work: Work, disk: Path) -> None:
     assert "[remote rejected] main -> main" in done.said
     assert await platform.head() == first
     assert not leftovers(platform)
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
-        while file.write(b"\0" * 4096):
-            pass
+    filler = fill(disk)
     late = platform.url(token, "default/late.git")
     done = await work.run("push", late, "main")
     assert done.code != 0 and f"remote: {FULL}" in done.said, done.said

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from git_work import Work
+from small_disk import small_disk
 
 from fairway.delivery.git import Limits, Repositories, SourceError, upkeep
 from fairway.kube.api.meta import ObjectKey
@@ -102,6 +103,15 @@ async def test_names_that_no_app_has_are_refused(repositories: Repositories) -> 
     for key in (ObjectKey("..", "x"), ObjectKey("a", "../b"), ObjectKey("", "x"), ObjectKey("a/b", "c")):
         with pytest.raises(SourceError, match="is not a name of an App"):
             await repositories.ensure(key)
+
+
+@pytest.mark.real
+async def test_a_full_disk_makes_no_short_files(repositories: Repositories, work: Work, tmp_path: Path) -> None:
+    """The last write of a file may take a part of it, and say nothing."""
+    commit = work.commit(**{"index.html": "<p>hello" * 8500})
+    await repositories.fetch(KEY, str(work.folder), "main", None)
+    with small_disk(tmp_path / "small", "64k") as place, pytest.raises(OSError, match="No space left"):
+        await repositories.checkout(KEY, commit, "", place / "out", bytes_max=1 << 20)
 
 
 async def test_a_removed_repository_is_gone(repositories: Repositories, work: Work) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import git_work
 import pytest
 from msgspec.structs import replace
+from small_disk import small_disk
 
 from fairway.delivery.git import Repositories
 from fairway.delivery.kinds.runs import PipelineRun, PipelineRunSpec, PipelineRunStatus
@@ -214,6 +215,17 @@ async def test_limits_hold(tmp_path: Path) -> None:
             os.utime(platform.storage.cache(APP, str(number)), (number + 1, number + 1))
         assert (await platform.ask("GET", f"{base}/caches/0", token))[0] == 404
         assert (await platform.ask("GET", f"{base}/caches/2", token))[0] == 200
+
+
+@pytest.mark.real
+async def test_a_full_disk_is_told_to_the_pod(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "small", "1m") as disk:
+        async with serving(disk) as platform:
+            token, path = platform.tokens.issue(CLAIM), "/runs/default/site-1/artifacts/build"
+            status, text = await platform.ask("PUT", path, token, b"x" * 1_500_000)
+            told = b"the disk on which the platform keeps artifacts and caches is full; somebody must free some of it\n"
+            assert (status, text) == (507, told)
+            assert (await platform.ask("PUT", path, token, b"x" * 1000))[0] == 204
 
 
 async def test_a_write_that_breaks_leaves_nothing(tmp_path: Path) -> None:

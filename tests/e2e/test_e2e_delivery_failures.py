@@ -12,6 +12,7 @@ import cluster
 import pytest
 import shared
 from app_site import Person, delivering
+from small_disk import small_disk
 
 pytestmark = pytest.mark.real
 
@@ -24,9 +25,10 @@ def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     folder = tmp_path_factory.mktemp("failures")
     made = cluster.new(folder / "state")
     shared.bases(made.state_dir, "nginx", "python")
-    made.start()
-    yield Person(delivering(made), folder)
-    made.stop()
+    with small_disk(made.state_dir / "delivery", "64m"):
+        made.start()
+        yield Person(delivering(made), folder)
+        made.stop()
 
 
 def until(look: Callable[[], Any], wanted: Callable[[Any], bool], what: str) -> Any:
@@ -184,6 +186,19 @@ def test_a_quota_is_told(person: Person) -> None:
     person.commit(folder, "good", **{"index.html": "poor"})
     said = person.push(folder)
     assert "v1 failed" in said and "exceeded quota" in said, said
+
+
+def test_a_build_on_a_full_disk_says_so_and_the_next_one_works(person: Person) -> None:
+    folder = live(person, "cramped")
+    (folder / "zeros").write_bytes(bytes(96 << 20))  # next to nothing in the repository, and too much beside it
+    person.commit(folder, "large", **{"index.html": "large"})
+    said = person.push(folder)
+    assert "the disk on which the platform keeps the files of builds is full; somebody must free some" in said, said
+    person.shows("cramped.test", "cramped works")
+    (folder / "zeros").unlink()
+    person.commit(folder, "small", **{"index.html": "small"})
+    assert "is live (v2)" in person.push(folder)
+    person.shows("cramped.test", "small")
 
 
 def ask(person: Person, path: str, token: str = "", **headers: str) -> tuple[int, str]:

@@ -14,7 +14,7 @@ def replace(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = False
         handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
         try:
             os.fchmod(handle, mode)
-            _write_all(handle, data)
+            write_all(handle, data)
             if durable:
                 os.fsync(handle)
         finally:
@@ -27,7 +27,8 @@ def replace(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = False
         _sync_folder(path.parent)
 
 
-def _write_all(handle: int, data: bytes) -> None:
+def write_all(handle: int, data: bytes) -> None:
+    """One write may take a part only, and say nothing of a disk that is full. Raises OSError."""
     view = memoryview(data)
     while view:
         view = view[os.write(handle, view) :]

@@ -15,6 +15,7 @@ from fairway.delivery.builds.layer_cache import LayerCache
 from fairway.delivery.builds.push import push
 from fairway.delivery.builds.site import SITE_PORT, SITE_USER
 from fairway.delivery.builds.target import BuildError, Built, Target, refusal
+from fairway.delivery.git.errors import disk_text, is_full
 from fairway.kube.api.meta import ObjectKey
 from fairway.toolkit.content_store import StoreError
 from fairway.toolkit.http_client import Dialer, dial
@@ -294,6 +295,8 @@ def _is_id(text: str) -> bool:
 
 def _text(error: BaseException) -> str:
     """Never where something is on this machine."""
+    if isinstance(error, OSError) and is_full(error):
+        return disk_text(error, "images")
     if isinstance(error, OSError) and error.filename:
         return f"{Path(str(error.filename)).name}: {error.strerror}"
     return str(error)

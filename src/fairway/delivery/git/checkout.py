@@ -1,7 +1,6 @@
 """Files of a checked tree, written into a folder or into an archive."""
 
 import asyncio
-import io
 import os
 import tarfile
 import zlib
@@ -14,6 +13,7 @@ from fairway.delivery.git.errors import GitFailed, SourceError
 from fairway.delivery.git.objects import Entry
 from fairway.delivery.git.plan import Tree
 from fairway.delivery.git.process import Git
+from fairway.toolkit import files
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _TAR_BLOCK_BYTES = 512
@@ -43,27 +43,27 @@ def _make_links(destination: Path, tree: Tree) -> None:
 
 
 async def _write_files(git: Git, repository: Path, tree: Tree, destination: Path) -> None:
-    file: io.FileIO | None = None
+    file: int | None = None
     current: Entry | None = None
     try:
         async with aclosing(blobs(git, repository, tree.files)) as pieces:
             async for entry, data in pieces:
                 if entry is not current:
                     if file is not None:
-                        file.close()
+                        opened, file = file, None
+                        os.close(opened)
                     file, current = _open(destination, entry), entry
                 assert file is not None
-                file.write(data)
+                files.write_all(file, data)
     except GitFailed as error:
         raise SourceError(f"the files cannot be read: {error}") from error
     finally:
         if file is not None:
-            file.close()
+            os.close(file)
 
 
-def _open(destination: Path, entry: Entry) -> io.FileIO:
-    handle = os.open(destination / entry.name, _FLAGS, 0o755 if entry.executable else 0o644)
-    return io.FileIO(handle, "w")
+def _open(destination: Path, entry: Entry) -> int:
+    return os.open(destination / entry.name, _FLAGS, 0o755 if entry.executable else 0o644)
 
 
 async def tarball(git: Git, repository: Path, tree: Tree) -> AsyncGenerator[bytes, None]:

@@ -96,7 +96,7 @@ class GitEndpoint:
             return Refused(503, "the cluster's API does not answer; try again", (("Retry-After", "5"),)).response
         except OSError as error:
             log.error("could not use a repository", path=request.path, error=error)
-            return Refused(507 if is_full(error) else 500, disk_text(error)).response
+            return Refused(507 if is_full(error) else 500, disk_text(error, "git repositories")).response
 
     async def aclose(self) -> None:
         """End what runs; what was received stays."""

@@ -7,7 +7,6 @@ GitFailed        a git process ended badly: the world's failure
 import errno
 
 _TEXT_MAX = 300
-FULL = "the disk on which the platform keeps git repositories is full; somebody must free some of it"
 
 
 class SourceError(Exception):
@@ -36,6 +35,13 @@ def is_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def disk_text(error: OSError) -> str:
+def disk_text(error: OSError, what: str) -> str:
     """What people are told of a disk that fails: never where something is on this machine."""
-    return FULL if is_full(error) else f"the repository cannot be used now: {error.strerror or 'its disk fails'}"
+    where = f"the disk on which the platform keeps {what}"
+    return (
+        f"{where} is full; somebody must free some of it" if is_full(error) else f"{where}: {error.strerror or error}"
+    )
+
+
+FULL = disk_text(OSError(errno.ENOSPC, ""), "git repositories")
+"""For what only git itself has said."""

@@ -10,7 +10,7 @@ from fairway.delivery.builds.bases import Making
 from fairway.delivery.builds.target import BuildError
 from fairway.delivery.config import Config
 from fairway.delivery.git import Repositories, SourceError
-from fairway.delivery.git.errors import GitFailed
+from fairway.delivery.git.errors import GitFailed, disk_text
 from fairway.delivery.kinds.apps import App
 from fairway.delivery.kinds.resources import GROUP, PIPELINE_RUNS, VERSION
 from fairway.delivery.kinds.runs import ENDED, STEP_FAILED, Change, PipelineRun, PipelineRunStatus, Step
@@ -174,7 +174,7 @@ class RunController:
             try:
                 missing = await asyncio.to_thread(self._workshop.missing, pipeline)
             except OSError as error:
-                return (f"the platform's disk: {error.strerror or error}",), True
+                return (disk_text(error, "images"),), True
             self._makings[uid] = self._workshop.begin(missing)
         makings = self._makings[uid]
         ready = all(one.task.done() for one in makings)
@@ -345,7 +345,7 @@ class RunController:
         except (BuildError, SourceError, GitFailed, BadCredentials) as error:
             problem = str(error)  # the step says it: in its log it would stand twice
         except OSError as error:
-            problem = f"the platform's disk: {error.strerror or error}"
+            problem = disk_text(error, "the files of builds")
         if result.settled:
             self._files.say(run.metadata.key, result.settled, [f"{status.CACHED}: {line}" for line in result.commands])
         fresh = status.worked(run.status, work.step, problem, result.settled, self._clock.now())

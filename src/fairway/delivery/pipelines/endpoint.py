@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from fairway.delivery.git import Repositories, SourceError
+from fairway.delivery.git.errors import disk_text, is_full
 from fairway.delivery.kinds.runs import ENDED, PipelineRun
 from fairway.delivery.pipelines import changes
 from fairway.delivery.pipelines.names import step_name
@@ -110,6 +111,9 @@ class RunEndpoint:
             return _refusal(413, f"{path.name} has {error}; leave out what later jobs do not need")
         except BodyLost as error:
             return _refusal(400, str(error))
+        except OSError as error:
+            log.error("could not store", run=claim.key, step=claim.step, file=path.name, error=error)
+            return _refusal(507 if is_full(error) else 500, disk_text(error, "artifacts and caches"))
         log.info("stored", run=claim.key, step=claim.step, file=path.name, bytes=size_bytes)
         return Response(204)
 

@@ -57,14 +57,14 @@ def request(task: dict[str, Any], method: str, path: str, body: Any | None = Non
         except urllib.error.HTTPError as error:
             if error.code == 404:
                 return None
+            text = error.read(500).decode("utf-8", "replace").strip()
             if error.code < 500:
-                text = error.read(500).decode("utf-8", "replace").strip()
                 sys.exit(f"{path}: {text}")
-            problem: Exception = error
+            problem: Exception = OSError(f"{error.code} {text or error.reason}")
         except OSError as error:
             problem = error
         time.sleep(pause)
-    sys.exit(f"cannot reach the platform: {problem}")
+    sys.exit(f"{path}: the platform does not take or give it: {problem}")
 
 
 def fetch(task: dict[str, Any], path: str, folder: str) -> int:
