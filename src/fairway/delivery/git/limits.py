@@ -29,7 +29,7 @@ class Limits(msgspec.Struct, frozen=True):
     """Git processes at once; the others wait."""
     app_transfers_max: int = 4
     """Pushes and clones of one App that have a git process at once: nobody takes all of them."""
-    app_waiting_max: int = 16
+    app_waiting_max: int = 32
     """Pushes and clones of one App at once, with those that wait."""
     bytes_per_second_min: int = 1000
     slow_seconds: float = 60.0

@@ -25,7 +25,7 @@ Pushed = Callable[[ObjectKey, str, str, str], AsyncIterator[str]]
 
 log = logs.get("delivery")
 
-_COMMAND_BYTES_MAX = 8 << 20
+_COMMAND_BYTES_MAX = 2 << 20  # all that a repository may have, made and deleted, is a third of it
 _STATUS_BYTES_MAX = 8 << 20
 _LINE_CHARS_MAX = 2000
 _DISCARDED_BYTES_MAX = 4 << 30
