@@ -25,7 +25,7 @@ def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     folder = tmp_path_factory.mktemp("failures")
     made = cluster.new(folder / "state")
     shared.bases(made.state_dir, "nginx", "python")
-    with small_disk(made.state_dir / "delivery", "64m"):
+    with small_disk(made.state_dir / "delivery", "40m"):
         made.start()
         yield Person(delivering(made), folder)
         made.stop()
@@ -190,7 +190,7 @@ def test_a_quota_is_told(person: Person) -> None:
 
 def test_a_build_on_a_full_disk_says_so_and_the_next_one_works(person: Person) -> None:
     folder = live(person, "cramped")
-    (folder / "zeros").write_bytes(bytes(96 << 20))  # next to nothing in the repository, and too much beside it
+    (folder / "zeros").write_bytes(bytes(48 << 20))  # next to nothing in the repository, and too much beside it
     person.commit(folder, "large", **{"index.html": "large"})
     said = person.push(folder)
     assert "the disk on which the platform keeps the files of builds is full; somebody must free some" in said, said
