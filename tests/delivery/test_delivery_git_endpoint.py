@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from delivery_world import delivery_world
 from git_platform import KEY, Platform
 from git_work import Done, Work
 
@@ -23,13 +22,8 @@ LIMITS = Limits(push_bytes_max=8 << 20, blob_bytes_max=1 << 20, refs_max=50)
 
 @pytest.fixture
 async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
-    async with delivery_world(tmp_path) as world:
-        made = Platform(world, tmp_path, LIMITS)
-        await made.start()
-        try:
-            yield made
-        finally:
-            await made.stop()
+    async with Platform.running(tmp_path, LIMITS) as made:
+        yield made
 
 
 @pytest.fixture

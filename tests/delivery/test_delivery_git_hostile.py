@@ -24,13 +24,8 @@ FULL = "the disk on which the platform keeps git repositories is full; somebody 
 
 @pytest.fixture
 async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
-    async with delivery_world(tmp_path) as world:
-        made = Platform(world, tmp_path, LIMITS)
-        await made.start()
-        try:
-            yield made
-        finally:
-            await made.stop()
+    async with Platform.running(tmp_path, LIMITS) as made:
+        yield made
 
 
 @pytest.fixture

@@ -3,10 +3,12 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import controllers_world
+from delivery_world import delivery_world
 
 from fairway.delivery.git import GitEndpoint, Limits, Repositories
 from fairway.delivery.kinds.resources import APPS
@@ -59,6 +61,18 @@ class Platform:
 
     async def token(self, user: str = "pusher", verbs: tuple[str, ...] = ("get", "update"), name: str = "") -> str:
         return await self.make_token(self.world.client, user, verbs, name)
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, folder: Path, limits: Limits) -> AsyncIterator[Self]:
+        """One in front of a new cluster, for as long as the block lasts."""
+        async with delivery_world(folder) as world:
+            made = cls(world, folder, limits)
+            await made.start()
+            try:
+                yield made
+            finally:
+                await made.stop()
 
     @staticmethod
     async def make_app(client: ApiClient, name: str = "site", **spec: Any) -> None:
