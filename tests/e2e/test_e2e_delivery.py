@@ -24,6 +24,7 @@ def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     made = cluster.new(folder / "state")
     shared.bases(made.state_dir, "nginx", "python")
     made.start()
+    made.kubectl("get", "apps")  # once `up` says that it is ready, kubectl knows them
     yield Person(delivering(made), folder)
     made.stop()
 

@@ -11,6 +11,7 @@ if __name__ == "__main__":
     gc.disable()  # till `main`: what is imported is no garbage, and looking for some takes a sixth of all the importing
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -52,6 +53,7 @@ _DNS_ADDRESS = "10.96.0.10:53"
 _API_SOCKET = RUN_DIR / "api.sock"
 _KUBELET_SOCKET = RUN_DIR / "kubelet.sock"
 _POLL_SECONDS = 0.01
+_DELIVERY_SECONDS = 10.0
 _SERVICE_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
 
 
@@ -232,14 +234,19 @@ async def _host_address(broker: Broker) -> str:
 async def _announce(
     client: ApiClient, broker: Broker, settings: Settings, notices: Notices, ready: asyncio.Event
 ) -> None:
-    """Tell when the node takes pods and when the edge answers; then all is ready."""
+    """Tell when the node takes pods, the edge answers and Apps can be made; then all is ready."""
     await _until(lambda: _node_ready(client))
     notices.say("node")
     if settings.edge:
         await _until(lambda: _edge_answers(broker, settings.http))
         notices.say("edge")
-    notices.say("ready")
     ready.set()
+    if settings.delivery:
+        # `up --detach && kubectl apply` may bring an App; a delivery that cannot start holds nothing else up.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DELIVERY_SECONDS):
+                await _until(lambda: own_delivery.takes_apps(client))
+    notices.say("ready")
 
 
 async def _until(check: Callable[[], Awaitable[bool]]) -> None:

@@ -7,6 +7,7 @@ import msgspec
 
 from fairway import edge
 from fairway.kube.client.client import ApiClient
+from fairway.kube.client.errors import ApiError, Unreachable
 from fairway.processes import own_registry
 from fairway.processes.assembling import assembler
 from fairway.processes.broker import Broker, listener
@@ -59,6 +60,17 @@ async def run(
     )
     with listener(_ADDRESS, _PORT) as sock:
         await serve(client, config, clock, sock, dialer, assembler(broker), broker.addresses, door)
+
+
+async def takes_apps(client: ApiClient) -> bool:
+    """Whether the API serves the kind by now."""
+    from fairway.delivery.kinds.resources import APPS  # not needed to start a cluster
+
+    try:
+        await client.list(APPS, metadata_only=True)
+    except (ApiError, Unreachable):
+        return False
+    return True
 
 
 def credentials(state_dir: Path, registry: str) -> Path:
