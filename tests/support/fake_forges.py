@@ -8,6 +8,8 @@ import os
 import re
 import socket
 import ssl
+import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -238,10 +240,10 @@ class FakeForge:
             "GIT_PROTOCOL": request.header("git-protocol"),
             "CONTENT_LENGTH": str(len(request.body)),
         }
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec("git", "http-backend", env=environment, stdin=pipe, stdout=pipe)
-        output, _ = await process.communicate(request.body)
-        head, _, body = output.partition(b"\r\n\r\n")
+        # By a thread: who asks may be gone by now, and asyncio would leave the pipes of what is cancelled open.
+        backend = partial(subprocess.run, ["git", "http-backend"], env=environment, stdout=subprocess.PIPE, check=False)
+        done = await asyncio.to_thread(backend, input=request.body)
+        head, _, body = done.stdout.partition(b"\r\n\r\n")
         headers = tuple(line.split(": ", 1) for line in head.decode().split("\r\n"))
         status = next((int(value.split()[0]) for name, value in headers if name == "Status"), 200)
         return Response(status, body, tuple((name, value) for name, value in headers if name != "Status"))

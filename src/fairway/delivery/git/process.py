@@ -129,14 +129,16 @@ class Child:
         leave what the others still write.
         """
         self.stdin.close()
-        if not (self._patient and await self._ended(_PATIENCE_SECONDS)):
-            self._signal(signal.SIGTERM)
-            if not await self._ended(_GRACE_SECONDS):
-                self._signal(signal.SIGKILL)
-                await self._process.wait()
-        self._stderr.cancel()
-        # The pipes close by themselves when their end is read; a loop that ends before that would leave them open.
-        self._process._transport.close()  # type: ignore[attr-defined]  # asyncio has no public way to say so
+        try:
+            if not (self._patient and await self._ended(_PATIENCE_SECONDS)):
+                self._signal(signal.SIGTERM)
+                if not await self._ended(_GRACE_SECONDS):
+                    self._signal(signal.SIGKILL)
+                    await self._process.wait()
+        finally:
+            self._stderr.cancel()
+            # The pipes close by themselves when their end is read; a loop that ends before that would leave them open.
+            self._process._transport.close()  # type: ignore[attr-defined]  # asyncio has no public way to say so
 
     async def _ended(self, seconds: float) -> bool:
         try:
