@@ -354,7 +354,7 @@ def test_three_domains_and_then_two(person: Person) -> None:
     hosts = ("www.corp.com", "campaign.corp.com", "promo.corp.com")
     own_site(person, "activity", f"{{domains: [{', '.join(hosts)}]}}", **{"index.html": "one page"})
     for host in hosts:
-        waited(lambda: curl(person, host), lambda answer: answer == "200 one page", host)  # noqa: B023
+        waited(lambda: curl(person, host), lambda answer: answer == "200 one page", host)  # noqa: B023 - called at once
 
     def certificates() -> list[tuple[str, str]]:
         """Of those that stay: what they are for, and the revision of their Secret."""
